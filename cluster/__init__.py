@@ -1,0 +1,1 @@
+"""Ray Train around `ecul.engine.fit`, and EMCC as a remote task."""

@@ -1,0 +1,1 @@
+"""Pseudo-labels from embeddings: one sparse engine, five presets."""

@@ -1,0 +1,1 @@
+"""Datasets, their indexes, images, augmentation and sampling."""

@@ -1,0 +1,1 @@
+"""Training: where the stages meet."""

@@ -1,0 +1,1 @@
+"""Embeddings of a whole image index."""

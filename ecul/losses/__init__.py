@@ -1,0 +1,1 @@
+"""Cluster- and instance-level contrastive losses."""

@@ -1,0 +1,1 @@
+"""Cluster memories and their two-step update (TSMem)."""

@@ -1,0 +1,1 @@
+"""Search over hyperparameters with Ray Tune and Optuna."""
