@@ -91,9 +91,9 @@ class ClusteringParameters:
     """Plain numbers of one clustering; `ecul.config` holds the defaults and the ranges. None = unused by the preset."""
 
     preset: str
-    groups: str
     eps: float
     min_samples: int
+    groups: str | None = None
     k1: int | None = None
     k2: int | None = None
     k3: int | None = None

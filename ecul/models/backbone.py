@@ -90,8 +90,9 @@ def _small() -> DualStream:
 
 def _agw_resnet50(*, imagenet: bool, non_local: bool) -> DualStream:
     network = resnet50(weights=ResNet50_Weights.IMAGENET1K_V1 if imagenet else None)
-    network.layer4[0].conv2.stride = (1, 1)
-    network.layer4[0].downsample[0].stride = (1, 1)
+    for module in network.layer4.modules():
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
     stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
     layer2, layer3 = network.layer2, network.layer3
     if non_local:
