@@ -1,0 +1,118 @@
+"""One explicit update of a cluster memory after an optimizer step (ECUL, TSMem; docs/method.md).
+
+Shape legend: B embeddings of the global batch, D embedding size, K clusters.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ecul.memory.segments import modality_balanced_means, segment_means
+
+RULES = ("random", "hard", "instance", "mean")
+_SMALLEST_NORM = 1e-12
+
+
+@torch.no_grad()
+def update_memory(
+    memory: Float[Tensor, "K D"],
+    embeddings: Float[Tensor, "B D"],
+    labels: Int[Tensor, "B"],
+    *,
+    rule: str,
+    momentum: float,
+    generator: torch.Generator,
+    modality: Int[Tensor, "B"] | None = None,
+) -> Float[Tensor, "K D"]:
+    """The memory after M_k <- normalise(momentum M_k + (1 - momentum) q_k); rows without a q_k keep their bits.
+
+    Every rank calls this with the same gathered batch and an equal generator, hence gets the same memory for any
+    number of workers. Only the rule `instance` makes the host wait for the device.
+
+    Args:
+        memory: unit rows; not changed.
+        embeddings: unit rows of the whole batch, gathered in rank order.
+        labels: row of `memory` each embedding belongs to; -1 is left out.
+        rule: what q_k is: `random` one instance of the cluster, `hard` the instance least similar to the row,
+            `instance` every instance in turn, `mean` the mean of the instances.
+        momentum: weight of the old row, in [0, 1].
+        generator: a CPU generator; `random` draws from it, the other rules leave it alone.
+        modality: values of `Modality`; with it `mean` is the mean of the modality means (united memory).
+
+    Returns:
+        A new tensor, unit rows.
+
+    Raises:
+        ValueError: an unknown rule or a momentum outside [0, 1].
+    """
+    if rule not in RULES:
+        raise ValueError(f"memory rule {rule!r} is unknown, expected one of {', '.join(RULES)}")
+    if not 0.0 <= momentum <= 1.0:
+        raise ValueError(f"memory momentum is {momentum}, expected a number in [0, 1]")
+    num_clusters = len(memory)
+    if num_clusters == 0 or len(embeddings) == 0:
+        return memory.clone()
+    embeddings = embeddings.detach().to(memory.dtype)
+    labels = labels.long()
+    if rule == "instance":
+        return _update_in_turn(memory, embeddings, labels, momentum)
+    if rule == "mean":
+        incoming, present = _batch_means(embeddings, labels, modality, num_clusters)
+    else:
+        order = _random_order(labels, generator) if rule == "random" else _similarity_to_row(memory, embeddings, labels)
+        incoming, present = _first_by(order, embeddings, labels, num_clusters)
+    return _blend(memory, incoming, present, momentum)
+
+
+def _blend(memory: Tensor, incoming: Tensor, present: Tensor, momentum: float) -> Tensor:
+    """Rows mixed and normalised where `present`; a mix that cancels out keeps the old row."""
+    mixed = momentum * memory + (1.0 - momentum) * incoming
+    norm = mixed.norm(dim=1, keepdim=True)
+    moved = present[:, None] & (norm > _SMALLEST_NORM)
+    return torch.where(moved, mixed / norm.clamp(min=_SMALLEST_NORM), memory)
+
+
+def _batch_means(
+    embeddings: Tensor, labels: Tensor, modality: Tensor | None, num_clusters: int
+) -> tuple[Tensor, Tensor]:
+    if modality is None:
+        means, counts = segment_means(embeddings, labels, num_segments=num_clusters)
+    else:
+        means, counts = modality_balanced_means(embeddings, labels, modality, num_segments=num_clusters)
+    return means, counts > 0
+
+
+def _random_order(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Distinct random keys, drawn on the CPU so that every device sees the same ones."""
+    return torch.randperm(len(labels), generator=generator).to(labels.device)
+
+
+def _similarity_to_row(memory: Tensor, embeddings: Tensor, labels: Tensor) -> Tensor:
+    return (embeddings * memory[labels.clamp(min=0)]).sum(dim=1)
+
+
+def _first_by(order: Tensor, embeddings: Tensor, labels: Tensor, num_clusters: int) -> tuple[Tensor, Tensor]:
+    """For every cluster the embedding with the lowest key (ties: the earliest), and whether it has any."""
+    position = torch.arange(len(labels), device=labels.device)
+    slot = torch.where(labels < 0, num_clusters, labels)
+    lowest = _scatter_min(order, slot, num_clusters + 1)
+    candidate = torch.where(order == lowest[slot], position, len(labels))
+    chosen = _scatter_min(candidate, slot, num_clusters + 1, start=len(labels))[:num_clusters]
+    return embeddings[chosen.clamp(max=len(labels) - 1)], chosen < len(labels)
+
+
+def _scatter_min(values: Tensor, slot: Tensor, num_slots: int, *, start: int | None = None) -> Tensor:
+    """The lowest value of every slot, `start` (or zero) where a slot has none."""
+    result = torch.full((num_slots,), 0 if start is None else start, dtype=values.dtype, device=values.device)
+    return result.scatter_reduce_(0, slot, values, "amin", include_self=start is not None)
+
+
+def _update_in_turn(memory: Tensor, embeddings: Tensor, labels: Tensor, momentum: float) -> Tensor:
+    """The n-th instances of all clusters together, for n = 0, 1, ...; B x B comparisons give n."""
+    same = labels[:, None] == labels[None, :]
+    turn = torch.where(labels < 0, -1, same.tril(diagonal=-1).sum(dim=1))
+    for step in range(int(turn.max()) + 1):
+        labels_now = torch.where(turn == step, labels, -1)
+        incoming, counts = segment_means(embeddings, labels_now, num_segments=len(memory))
+        memory = _blend(memory, incoming, counts > 0, momentum)
+    return memory.clone()
