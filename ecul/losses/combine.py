@@ -1,0 +1,43 @@
+"""From per-sample values to one number, each reduced once.
+
+Shape legend: B anchors.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def weighted_mean(values: Float[Tensor, "B"], mask: Bool[Tensor, "B"], *, count: int | float) -> Float[Tensor, ""]:
+    """The sum of the values under the mask over `count`.
+
+    Args:
+        values: per-sample values of this rank.
+        mask: which of them count.
+        count: how many count over all ranks together, so that the sum of the ranks' results is the mean over the
+            global batch for any number of workers; below 1 it is taken as 1.
+
+    Returns:
+        A scalar; 0 (with zero gradient) if nothing is under the mask.
+    """
+    return torch.where(mask, values, 0.0).sum() / max(count, 1)
+
+
+def total(terms: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, int | float]) -> Float[Tensor, ""]:
+    """The weighted sum of the named terms, in the order of the names.
+
+    Args:
+        terms: scalars by name, at least one.
+        weights: a weight for every term; weights of absent terms are not used.
+
+    Raises:
+        ValueError: no term, or a term without a weight.
+    """
+    if not terms:
+        raise ValueError("there is no loss term to add up")
+    unknown = sorted(set(terms) - set(weights))
+    if unknown:
+        raise ValueError(f"no weight for the loss terms {', '.join(unknown)}; weights are given for {sorted(weights)}")
+    return torch.stack([terms[name] * weights[name] for name in sorted(terms)]).sum()
