@@ -1,0 +1,55 @@
+"""Images of planned batches, read ahead of the step that needs them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from ecul.data.dataset import ImageStore
+from ecul.data.samplers import BatchPlan
+
+Loaded = tuple[BatchPlan, Tensor, Tensor]
+
+
+def local_slice(size: int, *, rank: int, world_size: int) -> slice:
+    """Rows of a global batch that belong to a rank: contiguous and equal.
+
+    Raises:
+        ValueError: the batch does not divide evenly.
+    """
+    if size % world_size:
+        raise ValueError(f"a batch of {size} images cannot be split over {world_size} workers; use a multiple")
+    part = size // world_size
+    return slice(rank * part, (rank + 1) * part)
+
+
+def load_batches(
+    store: ImageStore, plans: Iterable[BatchPlan], *, rank: int, world_size: int, device: torch.device
+) -> Iterator[Loaded]:
+    """Yields each plan with this rank's visible and infrared uint8 images on the device, one batch read ahead."""
+    pinned = device.type == "cuda"
+
+    def read(plan: BatchPlan) -> Loaded:
+        part = local_slice(len(plan.visible), rank=rank, world_size=world_size)
+        images = [store.get(positions[part]) for positions in (plan.visible, plan.infrared)]
+        if pinned:
+            images = [batch.pin_memory() for batch in images]
+        return plan, images[0], images[1]
+
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        for plan, visible, infrared in _read_ahead(pool, read, plans):
+            yield plan, visible.to(device, non_blocking=True), infrared.to(device, non_blocking=True)
+
+
+def _read_ahead(
+    pool: ThreadPoolExecutor, read: Callable[[BatchPlan], Loaded], plans: Iterable[BatchPlan]
+) -> Iterator[Loaded]:
+    pending: Future[Loaded] | None = None
+    for plan in plans:
+        following = pool.submit(read, plan)
+        if pending is not None:
+            yield pending.result()
+        pending = following
+    if pending is not None:
+        yield pending.result()
