@@ -1,0 +1,105 @@
+"""What changes during training, and its checkpoint form.
+
+All other randomness is a function of (seed, epoch, step), so the generators need no state of their own.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ecul import __version__
+from ecul.config import Config
+from ecul.errors import CheckpointError
+from ecul.models.backbone import DualStream
+from ecul.settings import config_tree, parse_config
+from ecul.types import ClusteringResult
+
+_FORMAT = 1
+_REQUIRED = ("config", "epoch", "model", "optimizer", "random_state", "labels", "fallbacks")
+_LABEL_ARRAYS = ("intra_label", "united_label", "selected_pairs")
+
+
+@dataclass
+class TrainState:
+    """The mutable state of a run.
+
+    Attributes:
+        epoch: epochs finished.
+        labels: the newest usable pseudo-labels, kept for the fallback.
+        fallbacks: epochs that had to fall back.
+    """
+
+    model: DualStream
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    labels: ClusteringResult | None = None
+    fallbacks: int = 0
+
+    def checkpoint(self, config: Config) -> dict[str, Any]:
+        """Returns everything needed to go on, as tensors and plain values that `weights_only` loading accepts."""
+        return {
+            "format": _FORMAT,
+            "version": __version__,
+            "config": json.dumps(config_tree(config)),
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random_state": torch.get_rng_state(),
+            "labels": _pack_labels(self.labels),
+            "fallbacks": self.fallbacks,
+        }
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> None:
+        """Takes over the state of a checkpoint.
+
+        Raises:
+            CheckpointError: it is of another network.
+        """
+        try:
+            self.model.load_state_dict(checkpoint["model"])
+            self.optimizer.load_state_dict(checkpoint["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint does not fit the configured network: {str(error)[:200]}") from None
+        torch.set_rng_state(checkpoint["random_state"])
+        self.epoch = checkpoint["epoch"]
+        self.labels = _unpack_labels(checkpoint["labels"])
+        self.fallbacks = checkpoint["fallbacks"]
+
+
+def check_checkpoint(checkpoint: object, source: object) -> dict[str, Any]:
+    """Returns the checkpoint if it is one of ours.
+
+    Raises:
+        CheckpointError: it is something else, or of another format.
+    """
+    if not isinstance(checkpoint, dict) or any(key not in checkpoint for key in _REQUIRED):
+        raise CheckpointError(f"{source} is not an ecul training checkpoint; give a run directory or its checkpoint")
+    if checkpoint["format"] != _FORMAT:
+        raise CheckpointError(f"{source} has checkpoint format {checkpoint['format']}, this version reads {_FORMAT}")
+    return checkpoint
+
+
+def checkpoint_config(checkpoint: Mapping[str, Any]) -> Config:
+    """Returns the configuration saved inside a checkpoint."""
+    return parse_config(json.loads(checkpoint["config"]))
+
+
+def _pack_labels(labels: ClusteringResult | None) -> dict[str, Any] | None:
+    if labels is None:
+        return None
+    packed: dict[str, Any] = {
+        name: None if getattr(labels, name) is None else torch.from_numpy(np.array(getattr(labels, name)))
+        for name in _LABEL_ARRAYS
+    }
+    counts = ("num_visible_clusters", "num_infrared_clusters", "num_united_clusters")
+    return packed | {name: int(getattr(labels, name)) for name in counts}
+
+
+def _unpack_labels(packed: Mapping[str, Any] | None) -> ClusteringResult | None:
+    if packed is None:
+        return None
+    return ClusteringResult(**{k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in packed.items()})

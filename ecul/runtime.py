@@ -1,0 +1,102 @@
+"""Device, determinism and the process group. One process without a group behaves as rank 0 of 1."""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ecul.errors import EculError
+
+T = TypeVar("T")
+
+
+def pick_device(name: str) -> torch.device:
+    """Returns the named device; `auto` is CUDA (of this process), else MPS, else the CPU.
+
+    Raises:
+        EculError: the named device is not there.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if available[device])
+    if not available[name]:
+        there = ", ".join(device for device, usable in available.items() if usable)
+        raise EculError(f"device {name} is not available; this machine has: {there}")
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+
+
+def generator(*key: int) -> np.random.Generator:
+    """Returns the random generator of a key such as (seed, epoch, step); equal keys give equal numbers."""
+    return np.random.default_rng(list(key))
+
+
+def torch_generator(*key: int) -> torch.Generator:
+    """Returns the CPU torch generator of a key."""
+    return torch.Generator().manual_seed(int(generator(*key).integers(2**62)))
+
+
+def rank() -> int:
+    """This process's rank."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process writes files and speaks."""
+    return rank() == 0
+
+
+def gather_rows(rows: Tensor, *, dim: int = 0) -> Tensor:
+    """Returns the tensors of all ranks joined along `dim` in rank order; all have the same shape."""
+    if world_size() == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts, dim=dim)
+
+
+def gather_arrays(rows: np.ndarray, *, device: torch.device) -> np.ndarray:
+    """Returns the arrays (n_r, D) of all ranks joined in rank order; n_r may differ, and rank 0 has the largest."""
+    if world_size() == 1:
+        return rows
+    sizes = gather_rows(torch.tensor([len(rows)], device=device)).tolist()
+    padded = torch.zeros((max(sizes), *rows.shape[1:]), device=device)
+    padded[: len(rows)] = torch.from_numpy(rows).to(device)
+    parts = gather_rows(padded).cpu().numpy().reshape(world_size(), max(sizes), *rows.shape[1:])
+    return np.concatenate([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def on_main(work: Callable[[], T]) -> T:
+    """Returns what `work` returns on rank 0, on every rank; its error is raised on every rank.
+
+    Used for clustering and for files: no rank waits for another that has failed.
+    """
+    if world_size() == 1:
+        return work()
+    outcome: list[tuple[T | None, Exception | None]] = [(None, None)]
+    if is_main():
+        try:
+            outcome = [(work(), None)]
+        except (EculError, OSError, ValueError, RuntimeError) as error:
+            outcome = [(None, error)]
+    dist.broadcast_object_list(outcome, src=0)
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value  # pyright: ignore[reportReturnType]
+
+
+def make_deterministic(seed: int) -> None:
+    """Seeds torch's global generator and asks for deterministic kernels; set before the first CUDA call."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
