@@ -1,0 +1,194 @@
+"""Writes synthetic datasets, and makes the image set that the small network is pretrained on."""
+
+import dataclasses
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ecul.data.layouts import LAYOUTS, SYNTHETIC_MARKER
+from ecul.data.synthetic.difficulty import SyntheticDifficulty
+from ecul.data.synthetic.drawing import Shots, draw_shots
+from ecul.data.synthetic.plan import Plan, make_plan, plan_from_counts
+from ecul.errors import DataError
+from ecul.types import IntArray
+
+_DATASET, _PRETRAINING = 0, 1
+_CHUNK = 256
+_MIN_SIDE, _MAX_SIDE = 16, 1024
+_JPEG_QUALITY = 95
+
+
+def synthesize(
+    out: str | Path,
+    *,
+    layout: str,
+    num_identities: int | None,
+    height: int,
+    width: int,
+    seed: int,
+    num_test_identities: int | None = None,
+    images_per_camera: int | None = None,
+    counts: str | Path | None = None,
+    difficulty: SyntheticDifficulty | None = None,
+    num_workers: int | None = None,
+) -> int:
+    """Writes a dataset in the folders and split files of a real one, and returns the number of images.
+
+    The same arguments give the same bytes, whatever the number of workers.
+
+    Args:
+        out: folder to make; it must be empty or absent.
+        layout: `sysu`, `regdb` or `llcm`.
+        num_identities: people to train on; None with `counts`.
+        height: of the images, in pixels; people look right at width = height / 2.
+        width: of the images, in pixels.
+        seed: decides everything.
+        num_test_identities: further people, to test on; None is half of `num_identities`.
+        images_per_camera: mean number of images of a person under one camera; None is the layout's own.
+        counts: npz with the real SYSU-MM01's image counts (see `plan_from_counts`), for `sysu` only.
+        difficulty: the knobs; None is the calibrated default.
+        num_workers: threads; None is one for each processor.
+
+    Raises:
+        DataError: an argument cannot be used, or the folder is not empty or cannot be written.
+    """
+    _check(layout, height=height, width=width, num_identities=num_identities, counts=counts)
+    if counts is not None:
+        plan = plan_from_counts(Path(counts))
+    else:
+        assert num_identities is not None
+        num_test = max(1, num_identities // 2) if num_test_identities is None else num_test_identities
+        _check_counts(num_identities, num_test, images_per_camera)
+        plan = make_plan(
+            layout,
+            num_identities=num_identities,
+            num_test_identities=num_test,
+            images_per_camera=images_per_camera,
+            seed=seed,
+        )
+    difficulty = difficulty or SyntheticDifficulty()
+    root = Path(out)
+    about = {
+        "format": 1,
+        "layout": layout,
+        "seed": seed,
+        "height": height,
+        "width": width,
+        "counts": plan.counts,
+        "difficulty": dataclasses.asdict(difficulty),
+    }
+    try:
+        _make_empty(root)
+        _write_images(root, plan, (height, width, seed), difficulty, num_workers or os.cpu_count() or 1)
+        _write_files(root, {**plan.files, SYNTHETIC_MARKER: json.dumps(about, indent=1) + "\n"})
+    except OSError as error:
+        raise DataError(f"cannot write the dataset to {root} ({error}); free some room or give another --out") from None
+    return len(plan)
+
+
+def pretraining_images(
+    *,
+    num_identities: int,
+    num_cameras: int = 24,
+    images_per_camera: int = 1,
+    height: int,
+    width: int,
+    seed: int,
+    difficulty: SyntheticDifficulty | None = None,
+) -> tuple[NDArray[np.uint8], IntArray]:
+    """Returns visible images of people and cameras that no synthetic dataset has.
+
+    Args:
+        num_identities: I people.
+        num_cameras: C cameras; each sees everybody.
+        images_per_camera: K images of a person under one camera.
+        height: of an image, in pixels.
+        width: of an image, in pixels.
+        seed: decides everything.
+        difficulty: the knobs; None is the calibrated default.
+
+    Returns:
+        uint8 (I*C*K, 3, height, width) and identity int32 (I*C*K,) from 0, ordered by identity and camera.
+    """
+    shape = (num_identities, num_cameras, images_per_camera)
+    identity, camera, number = (axis.reshape(-1).astype(np.int32) for axis in np.indices(shape))
+    shots = Shots(identity, camera, number, infrared=False)
+    out = np.empty((len(shots), 3, height, width), np.uint8)
+
+    def draw(start: int) -> None:
+        images = draw_shots(
+            shots[start : start + _CHUNK],
+            seed=seed,
+            population=_PRETRAINING,
+            height=height,
+            width=width,
+            difficulty=difficulty or SyntheticDifficulty(),
+        )
+        out[start : start + _CHUNK] = images.transpose(0, 3, 1, 2)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(draw, range(0, len(shots), _CHUNK)))
+    return out, identity
+
+
+def _check(layout: str, *, height: int, width: int, num_identities: int | None, counts: str | Path | None) -> None:
+    if layout not in LAYOUTS:
+        raise DataError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
+    if not (_MIN_SIDE <= height <= _MAX_SIDE and _MIN_SIDE <= width <= _MAX_SIDE):
+        raise DataError(f"image size {height}x{width}: both sides must be {_MIN_SIDE} to {_MAX_SIDE} pixels")
+    if counts is not None and layout != "sysu":
+        raise DataError(f"counts are of the sysu layout, got {layout}")
+    if (counts is None) == (num_identities is None):
+        raise DataError("give either a number of identities or a file of counts")
+
+
+def _check_counts(num_identities: int, num_test: int, images_per_camera: int | None) -> None:
+    if num_identities < 2 or num_test < 1 or (images_per_camera is not None and images_per_camera < 1):
+        raise DataError(
+            f"got {num_identities} training identities, {num_test} test identities and {images_per_camera} images "
+            "a camera; expected at least 2, 1 and 1"
+        )
+
+
+def _make_empty(root: Path) -> None:
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise DataError(f"{root} is not an empty folder; give a new one, or remove it first")
+    root.mkdir(parents=True, exist_ok=True)
+
+
+def _write_images(
+    root: Path, plan: Plan, size_and_seed: tuple[int, int, int], difficulty: SyntheticDifficulty, num_workers: int
+) -> None:
+    height, width, seed = size_and_seed
+    for folder in sorted({os.path.dirname(path) for _, paths in plan.parts for path in paths}):
+        os.makedirs(root / folder, exist_ok=True)
+
+    def write(chunk: tuple[Shots, list[str]]) -> None:
+        shots, paths = chunk
+        images = draw_shots(shots, seed=seed, population=_DATASET, height=height, width=width, difficulty=difficulty)
+        for pixels, path in zip(images, paths, strict=True):
+            image = Image.fromarray(pixels[:, :, 0] if shots.infrared else pixels)
+            if path.endswith(".jpg"):
+                image.save(f"{root}{os.sep}{path}", quality=_JPEG_QUALITY, subsampling=0)
+            else:
+                image.save(f"{root}{os.sep}{path}")
+
+    chunks = [
+        (shots[start : start + _CHUNK], paths[start : start + _CHUNK])
+        for shots, paths in plan.parts
+        for start in range(0, len(shots), _CHUNK)
+    ]
+    with ThreadPoolExecutor(num_workers) as pool:
+        list(pool.map(write, chunks))
+
+
+def _write_files(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")

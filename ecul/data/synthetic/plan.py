@@ -1,0 +1,214 @@
+"""What images a synthetic dataset has, where each goes, and the split files of its layout."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecul.data import llcm, regdb, sysu
+from ecul.data.synthetic.counters import Stream, uniform
+from ecul.data.synthetic.drawing import Shots
+from ecul.errors import DataError
+from ecul.types import Modality
+
+_COUNT_KIND, _TRIAL_KIND = 41, 42
+_SYSU_VALIDATION_SHARE = 0.2
+_DEFAULT_IMAGES = {"sysu": 6, "regdb": 10, "llcm": 3}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A synthetic dataset before it is drawn.
+
+    Attributes:
+        parts: the images, visible first, and the path of each, relative to the dataset.
+        files: text of each split file, by relative path.
+        counts: identities, visible and infrared images, by split (`train`, `test`); for RegDB, of each trial.
+    """
+
+    parts: tuple[tuple[Shots, list[str]], ...]
+    files: dict[str, str]
+    counts: dict[str, dict[str, int]]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return sum(len(shots) for shots, _ in self.parts)
+
+
+@dataclass(frozen=True)
+class _Presence:
+    """Images of each identity under each camera: `counts` (I, C) for identities (I,), cameras (C,), of one modality."""
+
+    counts: NDArray[np.int64]
+    identities: NDArray[np.int64]
+    cameras: tuple[int, ...]
+    infrared: bool
+
+    def shots(self) -> Shots:
+        """Every image, by identity, camera and number from 0."""
+        flat = self.counts.reshape(-1)
+        start = np.repeat(np.cumsum(flat) - flat, flat)
+        identity = np.repeat(self.identities, self.counts.sum(axis=1))
+        camera = np.repeat(np.tile(np.array(self.cameras, np.int64), len(self.identities)), flat)
+        number = np.arange(flat.sum()) - start
+        return Shots(identity.astype(np.int32), camera.astype(np.int32), number.astype(np.int32), self.infrared)
+
+
+def make_plan(
+    layout: str, *, num_identities: int, num_test_identities: int, images_per_camera: int | None, seed: int
+) -> Plan:
+    """Returns the plan of a synthetic dataset.
+
+    Args:
+        layout: `sysu`, `regdb` or `llcm`.
+        num_identities: people to train on, validation included.
+        num_test_identities: further people, to test on.
+        images_per_camera: mean number of images of a person under a camera that sees it; None is the layout's own.
+        seed: decides who is seen by which camera how often, and RegDB's trials.
+    """
+    mean = images_per_camera or _DEFAULT_IMAGES[layout]
+    identities = np.arange(1, num_identities + num_test_identities + 1)
+    is_test = identities > num_identities
+    if layout == "sysu":
+        presences = (
+            _draw_presence(seed, identities, sysu.VISIBLE_CAMERAS, mean, infrared=False, share=0.75),
+            _draw_presence(seed, identities, sysu.INFRARED_CAMERAS, mean, infrared=True, share=0.9),
+        )
+        num_validation = min(max(1, round(_SYSU_VALIDATION_SHARE * num_identities)), num_identities - 1)
+        parting = num_identities - num_validation
+        splits = identities[:parting], identities[parting:num_identities], identities[is_test]
+        return _sysu_plan(presences, splits)
+    if layout == "llcm":
+        return _llcm_plan(seed, identities, is_test, mean)
+    return _regdb_plan(seed, identities, num_identities, mean)
+
+
+def plan_from_counts(path: Path) -> Plan:
+    """Returns a SYSU-MM01 plan with the real set's number of images of each identity under each camera.
+
+    Args:
+        path: npz with `counts` (6, I) for identities 1..I, `train_id` and `test_id`. Identities seen in both
+            modalities and in neither list are for validation, the others in no split.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    try:
+        with np.load(path) as file:
+            counts, train, test = (np.asarray(file[name], np.int64) for name in ("counts", "train_id", "test_id"))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: expected an npz file with counts, train_id and test_id ({error})") from None
+    cameras = sysu.VISIBLE_CAMERAS + sysu.INFRARED_CAMERAS
+    if counts.ndim != 2 or len(counts) != len(cameras) or counts.min() < 0 or counts.sum() == 0:
+        raise DataError(f"{path}: counts has shape {counts.shape}, expected (6, identities), not negative")
+    identities = np.arange(1, counts.shape[1] + 1)
+    presences = tuple(
+        _Presence(counts[np.array(group) - 1].T, identities, group, infrared)
+        for group, infrared in ((sysu.VISIBLE_CAMERAS, False), (sysu.INFRARED_CAMERAS, True))
+    )
+    seen_by_both = np.all([presence.counts.sum(axis=1) > 0 for presence in presences], axis=0)
+    validation = np.setdiff1d(identities[seen_by_both], np.concatenate([train, test]))
+    return _sysu_plan(presences, (np.sort(train), validation, np.sort(test)))
+
+
+def _draw_presence(
+    seed: int,
+    identities: NDArray[np.int64],
+    cameras: tuple[int, ...],
+    mean: int,
+    *,
+    infrared: bool,
+    share: float,
+) -> _Presence:
+    """Sees a person under each camera with a probability, and under one camera at least."""
+    stream = Stream(seed, _COUNT_KIND + 10 * infrared, identities[:, None], np.array(cameras)[None])
+    seen = stream.chance(share)
+    sure = stream.uniform().argmax(axis=1)
+    seen[np.arange(len(identities)), sure] = True
+    counts = np.round(mean * stream.uniform(0.5, 1.5)).astype(np.int64).clip(1)
+    return _Presence(np.where(seen, counts, 0), identities, cameras, infrared)
+
+
+def _paths(shots: Shots, name: Callable[[int, int, int], str]) -> list[str]:
+    columns = (column.tolist() for column in (shots.identity, shots.camera, shots.number))
+    return [name(identity, camera, number) for identity, camera, number in zip(*columns, strict=True)]
+
+
+def _sysu_plan(presences: tuple[_Presence, ...], splits: tuple[NDArray[np.int64], ...]) -> Plan:
+    def name(identity: int, camera: int, number: int) -> str:
+        return f"cam{camera}/{identity:04d}/{number + 1:04d}.jpg"
+
+    parts = tuple((presence.shots(), _paths(presence.shots(), name)) for presence in presences)
+    files = {
+        file: ",".join(map(str, identities)) + "\n" for file, identities in zip(sysu.SPLIT_FILES, splits, strict=True)
+    }
+    return Plan(parts, files, _count_splits(parts, np.concatenate(splits[:2]), splits[2]))
+
+
+def _llcm_plan(seed: int, identities: NDArray[np.int64], is_test: NDArray[np.bool_], mean: int) -> Plan:
+    parts: list[tuple[Shots, list[str]]] = []
+    files = {llcm.TEST_IDENTITIES: ",".join(map(str, identities[is_test])) + "\n"}
+    tests = set(identities[is_test].tolist())
+    labels = {int(identity): label for label, identity in enumerate(identities[~is_test])}
+    for modality in Modality:
+        cameras = llcm.CAMERAS if modality == Modality.VISIBLE else tuple(c for c in llcm.CAMERAS if c != 3)
+        presence = _draw_presence(seed, identities, cameras, mean, infrared=bool(modality), share=0.5)
+        suffix = ("vis", "nir")[modality]
+
+        def name(identity: int, camera: int, number: int, suffix: str = suffix) -> str:
+            folder = f"test_{suffix}/cam{camera}" if identity in tests else suffix
+            file = f"{identity:04d}_c{camera:02d}_s{identity:06d}_f{number + 1:04d}_{suffix}.jpg"
+            return f"{folder}/{identity:04d}/{file}"
+
+        shots = presence.shots()
+        paths = _paths(shots, name)
+        lines = [
+            f"{path} {labels[identity]}\n"
+            for path, identity in zip(paths, shots.identity.tolist(), strict=True)
+            if identity in labels
+        ]
+        files[llcm.TRAIN_FILES[modality]] = "".join(lines)
+        parts.append((shots, paths))
+    return Plan(tuple(parts), files, _count_splits(tuple(parts), identities[~is_test], identities[is_test]))
+
+
+def _regdb_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: int) -> Plan:
+    parts: list[tuple[Shots, list[str]]] = []
+    files: dict[str, str] = {}
+    trials = np.arange(1, regdb.NUM_TRIALS + 1)
+    orders = uniform(seed, _TRIAL_KIND, trials[:, None], identities[None]).argsort(axis=1)
+    for modality in Modality:
+        scene = 1 + int(modality)  # the layout calls both cameras 1; they are two devices with two scenes
+        counts = np.full((len(identities), 1), mean)
+        shots = _Presence(counts, identities, (scene,), bool(modality)).shots()
+        folder, prefix = (("Visible", "v"), ("Thermal", "t"))[modality]
+
+        def name(identity: int, _: int, number: int, folder: str = folder, prefix: str = prefix) -> str:
+            return f"{folder}/{identity}/person_{prefix}_{identity:05d}_{number + 1}.bmp"
+
+        paths = _paths(shots, name)
+        for trial, order in zip(trials.tolist(), orders, strict=True):
+            for split, chosen in (("train", order[:num_train]), ("test", order[num_train:])):
+                lines = [
+                    f"{paths[position * mean + number]} {label}\n"
+                    for label, position in enumerate(np.sort(chosen).tolist())
+                    for number in range(mean)
+                ]
+                files[regdb.split_file(split, modality, trial)] = "".join(lines)
+        parts.append((shots, paths))
+    return Plan(tuple(parts), files, _count_splits(tuple(parts), identities[:num_train], identities[num_train:]))
+
+
+def _count_splits(
+    parts: tuple[tuple[Shots, list[str]], ...], train: NDArray[Any], test: NDArray[Any]
+) -> dict[str, dict[str, int]]:
+    result: dict[str, dict[str, int]] = {}
+    for split, identities in (("train", train), ("test", test)):
+        result[split] = {"identities": len(identities)}
+        for shots, _ in parts:
+            name = "infrared" if shots.infrared else "visible"
+            result[split][name] = int(np.isin(shots.identity, identities).sum())
+    return result
