@@ -1,0 +1,34 @@
+"""`ecul rank`: retrieval figures of any distance matrix."""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the `rank` sub-command."""
+    parser = subparsers.add_parser(
+        "rank",
+        help="CMC, mAP and mINP of a distance matrix",
+        description="Prints one JSON object: cmc (list, Rank-1 first), map and minp, all in [0, 1]. Queries without a "
+        "match in the gallery are not counted.",
+        epilog="RANKING.npz holds distance (Q, G; small = near), query_id, gallery_id, query_camera and gallery_camera "
+        "(regdb needs no cameras; llcm prefers llcm_query_camera to query_camera where it is there).",
+    )
+    parser.add_argument("ranking", type=Path, metavar="RANKING.npz")
+    parser.add_argument("--protocol", required=True, choices=("sysu", "regdb", "llcm"), help="whose rules count")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ranks and prints.
+
+    Raises:
+        DataError: a file that cannot be read, or arrays that are missing, misshapen or NaN.
+    """
+    from ecul.evaluation.archive import read_ranking
+    from ecul.evaluation.ranking import evaluate_ranking
+
+    metrics = evaluate_ranking(**read_ranking(args.ranking, rule=args.protocol), rule=args.protocol)
+    print(json.dumps({"cmc": metrics["cmc"].tolist(), "map": metrics["map"], "minp": metrics["minp"]}))
+    return 0

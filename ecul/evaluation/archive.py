@@ -1,0 +1,88 @@
+"""Reads the arrays of a ranking from an `.npz` file of any origin."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecul.errors import DataError
+
+_CAMERAS = ("query_camera", "gallery_camera")
+_NUMBERS = ("query_id", "gallery_id", *_CAMERAS)
+
+
+class RankingArrays(TypedDict):
+    """The arrays that `ecul.evaluation.ranking.evaluate_ranking` takes, by its names."""
+
+    distance: NDArray[np.floating]
+    query_id: NDArray[np.int64]
+    gallery_id: NDArray[np.int64]
+    query_camera: NDArray[np.int64]
+    gallery_camera: NDArray[np.int64]
+
+
+def read_ranking(path: Path, *, rule: str) -> RankingArrays:
+    """The arrays of a ranking file, checked.
+
+    Args:
+        path: holds `distance` (Q, G), `query_id`, `gallery_id`, `query_camera`, `gallery_camera`.
+        rule: `llcm` takes `llcm_query_camera` for the query cameras where it is there; `regdb` does without cameras.
+
+    Raises:
+        DataError: a file that cannot be read, or arrays that are missing, misshapen or NaN.
+    """
+    stored = _load(path)
+    if rule == "llcm" and "llcm_query_camera" in stored:
+        stored["query_camera"] = stored["llcm_query_camera"]
+    needed = ["distance", *_NUMBERS[: 2 if rule == "regdb" else 4]]
+    missing = [name for name in needed if name not in stored]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(sorted(stored)) or 'nothing'}")
+    distance = _checked_distance(path, stored["distance"])
+    if rule == "regdb":
+        for name, size in zip(_CAMERAS, distance.shape, strict=True):
+            stored[name] = np.zeros(size, dtype=np.int64)
+    query_id, gallery_id, query_camera, gallery_camera = (
+        _checked_numbers(path, name, stored[name], distance.shape[0 if name.startswith("query") else 1])
+        for name in _NUMBERS
+    )
+    return RankingArrays(
+        distance=distance,
+        query_id=query_id,
+        gallery_id=gallery_id,
+        query_camera=query_camera,
+        gallery_camera=gallery_camera,
+    )
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an npz file."""
+    try:
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise DataError(f"{path} holds one bare array, expected an .npz archive")
+            return dict(archive.items())
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"cannot read {path} as an .npz archive: {error}") from error
+
+
+def _checked_distance(path: Path, distance: np.ndarray) -> NDArray[np.floating]:
+    if distance.ndim != 2 or distance.dtype.kind not in "fiu":
+        raise DataError(f"{path}: distance is {distance.dtype} {distance.shape}, expected numbers (Q, G)")
+    if 0 in distance.shape:
+        raise DataError(f"{path}: distance is {distance.shape}, expected at least one query and one gallery image")
+    distance = distance.astype(np.result_type(distance.dtype, np.float32), copy=False)
+    num_nan = int(np.isnan(distance).sum())
+    if num_nan:
+        raise DataError(f"{path}: {num_nan} of {distance.size} distances are NaN")
+    return distance
+
+
+def _checked_numbers(path: Path, name: str, numbers: np.ndarray, size: int) -> NDArray[np.int64]:
+    if numbers.shape != (size,) or numbers.dtype.kind not in "iu":
+        raise DataError(f"{path}: {name} is {numbers.dtype} {numbers.shape}, expected integers ({size},)")
+    return numbers.astype(np.int64)

@@ -1,0 +1,160 @@
+"""Retrieval quality of embeddings under a protocol, and examples of it to look at.
+
+Shape legend: N test images, D embedding size, Q queries, K nearest gallery images.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int
+from numpy.typing import NDArray
+
+from ecul.errors import DataError
+from ecul.evaluation.protocols import Trial, build_trials
+from ecul.evaluation.ranking import RankingMetrics, evaluate_ranking, excluded_pairs
+from ecul.types import LabelledIndex, RetrievalResult
+
+
+def evaluate(
+    features: Float32[np.ndarray, "N D"], index: LabelledIndex, *, protocol: str, gallery_rule: str = "community"
+) -> RetrievalResult:
+    """Retrieval quality in every trial of a protocol; all trials share the embeddings.
+
+    Args:
+        features: unit rows, one for each test image, in index order.
+        index: all test images.
+        protocol: one of `ecul.evaluation.protocols.PROTOCOLS`.
+        gallery_rule: `community` or `official`.
+
+    Raises:
+        DataError: features that do not fit the index or are not finite, no query, no gallery, or no match.
+        ConfigError: an unknown protocol or gallery rule.
+    """
+    _check_features(features, index)
+    trials = build_trials(index, protocol=protocol, gallery_rule=gallery_rule)
+    metrics = [_evaluate_trial(features, index, trial) for trial in trials]
+    return RetrievalResult(
+        protocol=protocol,
+        cmc=np.stack([figures["cmc"] for figures in metrics]),
+        mean_average_precision=np.array([figures["map"] for figures in metrics]),
+        mean_inverse_negative_penalty=np.array([figures["minp"] for figures in metrics]),
+    )
+
+
+@dataclass(frozen=True)
+class NearestImages:
+    """What the gallery picture shows.
+
+    Attributes:
+        query: (Q,) positions in the test index.
+        nearest: (Q, K) positions in the test index, from near to far, left-out images skipped.
+        correct: (Q, K) whether the nearest image shows the query's identity.
+    """
+
+    query: Int[np.ndarray, "Q"]
+    nearest: Int[np.ndarray, "Q K"]
+    correct: Bool[np.ndarray, "Q K"]
+
+
+def nearest_images(
+    features: Float32[np.ndarray, "N D"],
+    index: LabelledIndex,
+    query: Int[np.ndarray, "Q"],
+    *,
+    protocol: str,
+    gallery_rule: str = "community",
+    trial: int = 0,
+    num_nearest: int = 10,
+) -> NearestImages:
+    """The gallery images nearest to the given queries in one trial.
+
+    Args:
+        features: unit rows, one for each test image.
+        index: all test images.
+        query: positions in the test index of images that are queries of the protocol.
+        protocol: one of `ecul.evaluation.protocols.PROTOCOLS`.
+        gallery_rule: `community` or `official`.
+        trial: number of the trial, from 0.
+        num_nearest: K at most; fewer if some query's gallery has fewer.
+
+    Raises:
+        DataError: as for `evaluate`.
+        ValueError: a position that is no query of the protocol.
+    """
+    _check_features(features, index)
+    chosen = build_trials(index, protocol=protocol, gallery_rule=gallery_rule)[trial]
+    strangers = np.setdiff1d(query, chosen.query)
+    if len(strangers):
+        raise ValueError(f"image {strangers[0]} is no query of {protocol}")
+    similarity = features[query] @ features[chosen.gallery].T
+    excluded = _excluded(index, Trial(query=query, gallery=chosen.gallery, rule=chosen.rule))
+    num_kept = int((~excluded).sum(axis=1).min(initial=len(chosen.gallery)))
+    order = np.argsort(np.where(excluded, np.inf, -similarity), axis=1, kind="stable")[:, : min(num_nearest, num_kept)]
+    nearest = chosen.gallery[order]
+    return NearestImages(query, nearest, index.identity[nearest] == index.identity[query][:, None])
+
+
+def sample_queries(
+    index: LabelledIndex, *, protocol: str, num_queries: int, seed: int, gallery_rule: str = "community"
+) -> NDArray[np.int64]:
+    """Random queries of the first trial that have a match, at most one of each identity, in index order.
+
+    Raises:
+        DataError: no query or gallery image.
+    """
+    trial = build_trials(index, protocol=protocol, gallery_rule=gallery_rule)[0]
+    same = index.identity[trial.query][:, None] == index.identity[trial.gallery][None, :]
+    matched = trial.query[(same & ~_excluded(index, trial)).any(axis=1)]
+    shuffled = np.random.default_rng(seed).permutation(matched)
+    one_each = shuffled[np.sort(np.unique(index.identity[shuffled], return_index=True)[1])]
+    return np.sort(one_each[:num_queries])
+
+
+def chance_level(index: LabelledIndex, *, protocol: str, gallery_rule: str = "community") -> dict[str, float]:
+    """Expected `rank1` and `map` of a random order of the gallery, mean over queries with a match and over trials.
+
+    With R of n images right, Rank-1 is R / n and the average precision (H_n + (R-1)/(n-1) (n - H_n)) / n,
+    H_n the n-th harmonic number.
+
+    Raises:
+        DataError: no query, no gallery, or no match.
+    """
+    rank1, average_precision = [], []
+    for trial in build_trials(index, protocol=protocol, gallery_rule=gallery_rule):
+        kept = ~_excluded(index, trial)
+        same = index.identity[trial.query][:, None] == index.identity[trial.gallery][None, :]
+        num_right, num_kept = (same & kept).sum(axis=1), kept.sum(axis=1)
+        right, total = num_right[num_right > 0], num_kept[num_right > 0]
+        if len(right) == 0:
+            raise DataError(f"{protocol}: no query has a match in the gallery")
+        harmonic = np.cumsum(1.0 / np.arange(1, len(trial.gallery) + 1))[total - 1]
+        tail = (right - 1) / np.maximum(total - 1, 1) * (total - harmonic)
+        rank1.append((right / total).mean())
+        average_precision.append(((harmonic + tail) / total).mean())
+    return {"rank1": float(np.mean(rank1)), "map": float(np.mean(average_precision))}
+
+
+def _check_features(features: NDArray[np.float32], index: LabelledIndex) -> None:
+    if len(features) != len(index):
+        raise DataError(f"got {len(features)} embeddings for {len(index)} test images")
+    if not np.isfinite(features).all():
+        bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        raise DataError(f"{len(bad)} embeddings are not finite (first: {index.samples.paths[bad[0]]})")
+
+
+def _excluded(index: LabelledIndex, trial: Trial) -> NDArray[np.bool_]:
+    identity, camera = index.identity, index.samples.camera
+    query, gallery = trial.query, trial.gallery
+    return excluded_pairs(identity[query], identity[gallery], camera[query], camera[gallery], rule=trial.rule)
+
+
+def _evaluate_trial(features: NDArray[np.float32], index: LabelledIndex, trial: Trial) -> RankingMetrics:
+    identity, camera = index.identity, index.samples.camera
+    return evaluate_ranking(
+        -(features[trial.query] @ features[trial.gallery].T),
+        identity[trial.query],
+        identity[trial.gallery],
+        camera[trial.query],
+        camera[trial.gallery],
+        rule=trial.rule,
+    )

@@ -1,0 +1,165 @@
+"""CMC, mAP and mINP of one ranking, as the field's public code counts them (docs/method.md, evaluation).
+
+Shape legend: Q queries, G gallery images, R ranks, U identities of the gallery.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+
+from ecul.errors import DataError
+
+RULES = ("sysu", "regdb", "llcm")
+NUM_RANKS = 20
+_CHUNK_ELEMENTS = 1_000_000
+
+
+class RankingMetrics(TypedDict):
+    """Figures of one ranking, all in [0, 1]."""
+
+    cmc: NDArray[np.float64]
+    map: float
+    minp: float
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """One chunk of queries with the gallery sorted by distance.
+
+    Attributes:
+        order: gallery columns from near to far.
+        place: 1-based place of each column of `order` among the kept ones; G + 1 where it was left out.
+        match: which columns of `order` are kept and show the query's identity.
+    """
+
+    order: NDArray[np.int64]
+    place: NDArray[np.int64]
+    match: NDArray[np.bool_]
+
+
+def excluded_pairs(
+    query_id: Int[np.ndarray, "Q"],
+    gallery_id: Int[np.ndarray, "G"],
+    query_camera: Int[np.ndarray, "Q"],
+    gallery_camera: Int[np.ndarray, "G"],
+    *,
+    rule: str,
+) -> Bool[np.ndarray, "Q G"]:
+    """Which gallery images are left out of which query's ranking.
+
+    `sysu`: camera 2 for queries of camera 3 (the same room); `llcm`: images of the query's identity under the query's
+    camera; `regdb`: none, its two cameras share one number.
+
+    Raises:
+        ValueError: an unknown rule.
+    """
+    if rule == "sysu":
+        return (query_camera == 3)[:, None] & (gallery_camera == 2)[None, :]
+    if rule == "llcm":
+        return (query_id[:, None] == gallery_id[None, :]) & (query_camera[:, None] == gallery_camera[None, :])
+    if rule == "regdb":
+        return np.zeros((len(query_id), len(gallery_id)), dtype=bool)
+    raise ValueError(f"ranking rule {rule!r} is unknown, expected one of {', '.join(RULES)}")
+
+
+def evaluate_ranking(
+    distance: Float[np.ndarray, "Q G"],
+    query_id: Int[np.ndarray, "Q"],
+    gallery_id: Int[np.ndarray, "G"],
+    query_camera: Int[np.ndarray, "Q"],
+    gallery_camera: Int[np.ndarray, "G"],
+    *,
+    rule: str,
+    num_ranks: int = NUM_RANKS,
+) -> RankingMetrics:
+    """CMC, mAP and mINP over the queries that have a match left in the gallery; other queries are not counted.
+
+    The CMC of `sysu` and `llcm` runs over identities (each at its first image), that of `regdb` over images; mAP and
+    mINP run over images. Equal distances are ranked in gallery order. Works in chunks of queries, Q G log G time.
+
+    Args:
+        distance: small = near, any increasing scale, no NaN.
+        query_id: identities of the queries.
+        gallery_id: identities of the gallery.
+        query_camera: camera numbers of the queries.
+        gallery_camera: camera numbers of the gallery.
+        rule: `sysu`, `regdb` or `llcm`: what is left out (see `excluded_pairs`) and how the CMC counts.
+        num_ranks: R; ranks beyond the gallery repeat the last value.
+
+    Raises:
+        DataError: a NaN distance, or no query with a match.
+        ValueError: an unknown rule.
+    """
+    columns_by_id = None if rule == "regdb" else _IdentityColumns(gallery_id)
+    parts = []
+    for part in _chunks(*distance.shape):
+        excluded = excluded_pairs(query_id[part], gallery_id, query_camera[part], gallery_camera, rule=rule)
+        if np.isnan(distance[part]).any():
+            raise DataError("the distances hold NaN")
+        ranked = _rank(distance[part], excluded, query_id[part, None] == gallery_id)
+        first = _first_match(ranked) if columns_by_id is None else columns_by_id.rank_of(query_id[part], ranked)
+        parts.append((first[ranked.match.any(axis=1)], *_image_metrics(ranked)))
+    if not sum(len(first) for first, _, _ in parts):
+        raise DataError(f"none of the {len(query_id)} queries has a match among the {len(gallery_id)} gallery images")
+    first_rank, average_precision, inverse_penalty = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return {
+        "cmc": (first_rank[:, None] <= np.arange(1, num_ranks + 1)).mean(axis=0),
+        "map": float(average_precision.mean()),
+        "minp": float(inverse_penalty.mean()),
+    }
+
+
+def _chunks(num_queries: int, num_gallery: int) -> Iterator[slice]:
+    """Slices of queries that hold a bounded number of distances; none for an empty gallery."""
+    size = max(1, _CHUNK_ELEMENTS // max(1, num_gallery))
+    for start in range(0, num_queries if num_gallery else 0, size):
+        yield slice(start, start + size)
+
+
+def _rank(distance: NDArray[np.floating], excluded: NDArray[np.bool_], same_id: NDArray[np.bool_]) -> _Ranked:
+    order = np.argsort(distance, axis=1, kind="stable")
+    match = np.take_along_axis(same_id & ~excluded, order, axis=1)
+    if excluded.any():
+        kept = ~np.take_along_axis(excluded, order, axis=1)
+        place = np.where(kept, kept.cumsum(axis=1), distance.shape[1] + 1)
+    else:
+        place = np.broadcast_to(np.arange(1, distance.shape[1] + 1), order.shape)
+    return _Ranked(order=order, place=place, match=match)
+
+
+def _image_metrics(ranked: _Ranked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average precision and inverse negative penalty (matches / place of the last one) of the queries with a match."""
+    num_matches = ranked.match.sum(axis=1)
+    num_matches = num_matches[num_matches > 0]
+    if len(num_matches) == 0:
+        return np.zeros(0), np.zeros(0)
+    places = ranked.place[ranked.match]
+    starts = np.cumsum(num_matches) - num_matches
+    nth = np.arange(1, len(places) + 1) - np.repeat(starts, num_matches)
+    precision_sum = np.add.reduceat(nth / places, starts)
+    return precision_sum / num_matches, num_matches / places[starts + num_matches - 1]
+
+
+def _first_match(ranked: _Ranked) -> NDArray[np.int64]:
+    """1-based place of the nearest match; arbitrary where there is none."""
+    return np.take_along_axis(ranked.place, ranked.match.argmax(axis=1)[:, None], axis=1)[:, 0]
+
+
+class _IdentityColumns:
+    """Gallery columns grouped by identity."""
+
+    def __init__(self, gallery_id: NDArray[np.integer]) -> None:
+        self._identities, self._starts = np.unique(np.sort(gallery_id), return_index=True)
+        self._columns = np.argsort(gallery_id, kind="stable")
+
+    def rank_of(self, query_id: NDArray[np.integer], ranked: _Ranked) -> NDArray[np.int64]:
+        """1-based rank of the query's identity when every identity stands at its first image; arbitrary if absent."""
+        place = np.empty_like(ranked.order)
+        np.put_along_axis(place, ranked.order, ranked.place, axis=1)
+        best = np.minimum.reduceat(place[:, self._columns], self._starts, axis=1)
+        column = np.minimum(np.searchsorted(self._identities, query_id), len(self._identities) - 1)
+        return 1 + (best < np.take_along_axis(best, column[:, None], axis=1)).sum(axis=1)
