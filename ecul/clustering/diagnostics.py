@@ -1,0 +1,203 @@
+"""Figures about a clustering: those that need no identity, and apart from them those that do and are only reported."""
+
+from itertools import pairwise
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ecul.clustering.sparse import SparseRows
+from ecul.types import FeatureBank, IntArray, Modality, group_ids
+
+SIZE_EDGES = (2, 4, 8, 16, 32, 64, 128)
+SILHOUETTE_SAMPLE = 1000
+
+Integers = NDArray[np.integer[Any]]
+
+
+def describe_labels(labels: IntArray, num_clusters: int, bank: FeatureBank) -> dict[str, float]:
+    """Label-free figures: clusters, noise, sizes, and how many clusters hold both modalities or several cameras.
+
+    Args:
+        labels: int32 (N,), dense, -1 noise.
+        num_clusters: number of clusters.
+        bank: the images clustered.
+    """
+    member = labels >= 0
+    sizes = np.bincount(labels[member], minlength=num_clusters)
+    figures = {
+        "images": float(len(labels)),
+        "clusters": float(num_clusters),
+        "noise_share": float(1 - member.mean()) if len(labels) else 0.0,
+        "mean_size": float(sizes.mean()) if num_clusters else 0.0,
+        "largest_share": float(sizes.max() / len(labels)) if num_clusters else 0.0,
+        "cross_modality_share": _spread_share(labels, num_clusters, bank.modality),
+        "multi_camera_share": _spread_share(labels, num_clusters, group_ids(bank.modality, bank.camera)),
+    }
+    edges = (0, *SIZE_EDGES, np.inf)
+    for low, high in pairwise(edges):
+        name = f"size_from_{low}"
+        figures[name] = float(np.count_nonzero((sizes >= low) & (sizes < high)))
+    return figures
+
+
+def _spread_share(labels: IntArray, num_clusters: int, kind: Integers) -> float:
+    """Share of the clusters that hold more than one kind of image."""
+    member = labels >= 0
+    if not num_clusters:
+        return 0.0
+    pairs = np.unique(np.stack([labels[member], kind[member]], axis=1), axis=0)
+    return float(np.count_nonzero(np.bincount(pairs[:, 0], minlength=num_clusters) > 1) / num_clusters)
+
+
+@numba.njit(cache=True, nogil=True)
+def _silhouettes(
+    sample, labels, sizes, indptr, index, value, column_ptr, column_rows, column_value, total, touched, near, out
+):
+    for place in range(len(sample)):
+        image = sample[place]
+        count = 0
+        for entry in range(indptr[image], indptr[image + 1]):
+            for q in range(column_ptr[index[entry]], column_ptr[index[entry] + 1]):
+                other = column_rows[q]
+                if total[other] == 0:
+                    touched[count] = other
+                    count += 1
+                total[other] += min(value[entry], column_value[q])
+        for t in range(count):
+            other = touched[t]
+            if labels[other] >= 0 and other != image:
+                near[labels[other]] += total[other] / (2.0 - total[other])
+        own, rest = labels[image], 0.0
+        for t in range(count):
+            other = touched[t]
+            if labels[other] >= 0 and labels[other] != own:
+                rest = max(rest, near[labels[other]] / sizes[labels[other]])
+        within = 1.0 - near[own] / max(sizes[own] - 1, 1)
+        between = 1.0 - rest
+        if sizes[own] > 1 and max(within, between) > 0:
+            out[place] = (between - within) / max(within, between)
+        for t in range(count):
+            total[touched[t]] = 0
+            if labels[touched[t]] >= 0:
+                near[labels[touched[t]]] = 0.0
+
+
+def mean_silhouette(labels: IntArray, num_clusters: int, fused: SparseRows, inverted: SparseRows) -> float:
+    """Mean silhouette on J, in [-1, 1], over an even sample of the clustered images; 0 with fewer than two clusters.
+
+    The distances of the sampled images are exact, also those above eps.
+
+    Args:
+        labels: int32 (N,), dense, -1 noise; noise has no silhouette and counts for no cluster.
+        num_clusters: number of clusters.
+        fused: fused encodings of all images.
+        inverted: its inverted index.
+    """
+    if num_clusters < 2:
+        return 0.0
+    members = np.flatnonzero(labels >= 0).astype(np.int32)
+    sample = members[:: max(1, len(members) // SILHOUETTE_SAMPLE)]
+    sizes = np.bincount(labels[members], minlength=num_clusters)
+    out = np.zeros(len(sample))
+    _silhouettes(
+        sample, labels, sizes, fused.indptr, fused.index, fused.value, inverted.indptr, inverted.index, inverted.value,
+        np.zeros(len(labels), np.float32), np.empty(len(labels), np.int32), np.zeros(num_clusters), out,
+    )  # fmt: skip
+    return float(out.mean())
+
+
+def _pairs(counts: NDArray[np.integer[Any] | np.floating[Any]]) -> float:
+    """Pairs inside the cells of a table of counts."""
+    counts = counts.astype(np.float64)
+    return float((counts * (counts - 1) / 2).sum())
+
+
+def _table(rows: Integers, columns: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Non-empty cells of the contingency table (row, column) and each cell's count."""
+    cells, counts = np.unique(np.stack([rows, columns], axis=1).astype(np.int64), axis=0, return_counts=True)
+    return cells[:, 0], cells[:, 1], counts
+
+
+def _singletons(labels: Integers) -> NDArray[np.int64]:
+    """Labels with every noise image as a cluster of its own."""
+    noise = labels < 0
+    separate = labels.astype(np.int64)
+    separate[noise] = labels.max(initial=-1) + 1 + np.arange(np.count_nonzero(noise))
+    return separate
+
+
+def adjusted_rand_index(first: Integers, second: Integers) -> float:
+    """Adjusted Rand index of two labelings, 1 when they agree; noise (-1) counts as clusters of one image each."""
+    first, second = _singletons(first), _singletons(second)
+    if len(first) < 2:
+        return 1.0
+    _, _, cells = _table(first, second)
+    together = _pairs(cells)
+    rows, columns = _pairs(np.unique(first, return_counts=True)[1]), _pairs(np.unique(second, return_counts=True)[1])
+    expected = rows * columns / (len(first) * (len(first) - 1) / 2)
+    if (rows + columns) / 2 == expected:
+        return 1.0
+    return (together - expected) / ((rows + columns) / 2 - expected)
+
+
+def normalized_mutual_information(first: Integers, second: Integers) -> float:
+    """NMI with the arithmetic mean, in [0, 1]; noise (-1) counts as clusters of one image each."""
+    first, second = _singletons(first), _singletons(second)
+    if not len(first):
+        return 1.0
+    _, _, cells = _table(first, second)
+    entropies = [_entropy(np.unique(labels, return_counts=True)[1]) for labels in (first, second)]
+    if sum(entropies) == 0:
+        return 1.0
+    return max(0.0, 2 * (sum(entropies) - _entropy(cells)) / sum(entropies))
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    share = counts / counts.sum()
+    return float(-(share * np.log(share)).sum())
+
+
+def _cross_pairs(rows: Integers, columns: Integers, modality: Integers) -> float:
+    """Pairs of a visible and an infrared image with equal row and equal column number."""
+    code = np.stack([rows, columns], axis=1).astype(np.int64)
+    cells, number = np.unique(code, axis=0, return_inverse=True)
+    number = number.reshape(-1)
+    visible = np.bincount(number[modality == Modality.VISIBLE], minlength=len(cells)).astype(np.float64)
+    infrared = np.bincount(number[modality != Modality.VISIBLE], minlength=len(cells)).astype(np.float64)
+    return float((visible * infrared).sum())
+
+
+def label_quality(labels: Integers, identity: Integers, modality: Integers) -> dict[str, float]:
+    """Agreement with identities, for reports only: no decision may rest on it (docs/method.md, unsupervised honesty).
+
+    Linear in N up to sorting; no pair is ever listed.
+
+    Args:
+        labels: (N,), -1 noise.
+        identity: (N,).
+        modality: (N,), values of `Modality`.
+
+    Returns:
+        `ari` and `nmi` (noise images as clusters of one), `pair_precision` and `pair_recall` over pairs of images in
+        one cluster, `cross_precision` and `cross_recall` over those pairs of which one image is visible and the other
+        infrared. A precision without pairs is 0.
+    """
+    member = labels >= 0
+    clustered, people, kinds = labels[member], identity[member], modality[member]
+    nothing, everyone = np.zeros_like(clustered), np.zeros_like(identity)
+    _, _, cells = _table(clustered, people)
+    right, made = _pairs(cells), _pairs(np.unique(clustered, return_counts=True)[1])
+    true = _pairs(np.unique(identity, return_counts=True)[1])
+    cross_right = _cross_pairs(clustered, people, kinds)
+    cross_made = _cross_pairs(clustered, nothing, kinds)
+    cross_true = _cross_pairs(identity, everyone, modality)
+    return {
+        "ari": adjusted_rand_index(labels, identity),
+        "nmi": normalized_mutual_information(labels, identity),
+        "pair_precision": right / max(made, 1),
+        "pair_recall": right / max(true, 1),
+        "cross_precision": cross_right / max(cross_made, 1),
+        "cross_recall": cross_right / max(cross_true, 1),
+    }

@@ -1,0 +1,111 @@
+"""Jaccard distances no larger than eps, as sparse rows: a sum of minima over the inverted index."""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ecul.clustering.sparse import SparseRows, fill_rows
+from ecul.types import FloatArray, IntArray
+
+
+@numba.njit(cache=True, nogil=True)
+def _overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched):
+    """Adds sum over l of min(E_il, E_jl) to total[j] for every j that shares an entry; returns how many j."""
+    count = 0
+    for entry in range(indptr[image], indptr[image + 1]):
+        v = value[entry]
+        for place in range(column_ptr[index[entry]], column_ptr[index[entry] + 1]):
+            other = column_rows[place]
+            if total[other] == 0:
+                touched[count] = other
+                count += 1
+            total[other] += min(v, column_value[place])
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _jaccard(
+    start, stop, row, indptr, index, value, column_ptr, column_rows, column_value, eps, total, touched, out_ptr, out,
+    out_value,
+):  # fmt: skip
+    """Rows start+row..stop-1 while there is room; returns the row reached."""
+    while start + row < stop:
+        image = start + row
+        count = _overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched)
+        kept = 0
+        for place in range(count):
+            other = touched[place]
+            overlap = total[other]
+            distance = max(np.float32(1.0) - overlap / (np.float32(2.0) - overlap), np.float32(0.0))
+            if distance <= eps or other == image:
+                touched[kept] = other
+                kept += 1
+            else:
+                total[other] = 0
+        chosen = np.sort(touched[:kept])
+        first = out_ptr[row]
+        fits = first + kept <= len(out)
+        for place in range(kept):
+            other = chosen[place]
+            overlap = total[other]
+            total[other] = 0
+            if fits:
+                out[first + place] = other
+                distance = max(np.float32(1.0) - overlap / (np.float32(2.0) - overlap), np.float32(0.0))
+                out_value[first + place] = np.float32(0.0) if other == image else distance
+        if not fits:
+            return row
+        out_ptr[row + 1] = first + kept
+        row += 1
+    return row
+
+
+def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, start: int, stop: int) -> SparseRows:
+    """Jaccard distances J <= eps of images start..stop-1 (ECUL, EMCC step 6, docs/method.md).
+
+    The diagonal and all other zeros are stored; what is not stored is farther than eps. J_ij and J_ji have the same
+    bits. Cost: for every entry of the rows, the images that share its column.
+
+    Args:
+        fused: E of all images.
+        inverted: its `inverted_index`.
+        eps: largest distance kept, in [0, 1).
+        start: first image.
+        stop: one past the last image.
+    """
+    num_images = len(fused)
+    total, touched = np.zeros(num_images, np.float32), np.empty(num_images, np.int32)
+    limit = np.float32(eps)
+
+    def kernel(row: int, indptr: NDArray[np.int64], index: IntArray, value: FloatArray) -> int:
+        return _jaccard(
+            start, stop, row, fused.indptr, fused.index, fused.value, inverted.indptr, inverted.index, inverted.value,
+            limit, total, touched, indptr, index, value,
+        )  # fmt: skip
+
+    return fill_rows(kernel, stop - start, entries_per_row=32)
+
+
+@numba.njit(cache=True, nogil=True)
+def _pairs(pairs, indptr, index, value, out):
+    for p in range(len(pairs)):
+        a, a_end = indptr[pairs[p, 0]], indptr[pairs[p, 0] + 1]
+        b, b_end = indptr[pairs[p, 1]], indptr[pairs[p, 1] + 1]
+        overlap = np.float32(0.0)
+        while a < a_end and b < b_end:
+            if index[a] == index[b]:
+                overlap += min(value[a], value[b])
+                a += 1
+                b += 1
+            elif index[a] < index[b]:
+                a += 1
+            else:
+                b += 1
+        out[p] = max(np.float32(1.0) - overlap / (np.float32(2.0) - overlap), np.float32(0.0))
+
+
+def pair_jaccard(fused: SparseRows, pairs: IntArray) -> FloatArray:
+    """Jaccard distance of each of the given pairs (P, 2), however far; the bits that `jaccard_rows` gives."""
+    out = np.empty(len(pairs), np.float32)
+    _pairs(pairs, fused.indptr, fused.index, fused.value, out)
+    return out
