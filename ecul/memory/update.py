@@ -109,10 +109,12 @@ def _scatter_min(values: Tensor, slot: Tensor, num_slots: int, *, start: int | N
 
 def _update_in_turn(memory: Tensor, embeddings: Tensor, labels: Tensor, momentum: float) -> Tensor:
     """The n-th instances of all clusters together, for n = 0, 1, ...; B x B comparisons give n."""
-    same = labels[:, None] == labels[None, :]
-    turn = torch.where(labels < 0, -1, same.tril(diagonal=-1).sum(dim=1))
+    earlier = (labels[:, None] == labels[None, :]).tril(diagonal=-1)
+    turn = torch.where(labels < 0, -1, earlier.sum(dim=1))
+    updated = memory.clone()
     for step in range(int(turn.max()) + 1):
-        labels_now = torch.where(turn == step, labels, -1)
-        incoming, counts = segment_means(embeddings, labels_now, num_segments=len(memory))
-        memory = _blend(memory, incoming, counts > 0, momentum)
-    return memory.clone()
+        now = turn == step
+        rows = labels[now]  # without repeats
+        present = torch.ones_like(rows, dtype=torch.bool)
+        updated[rows] = _blend(updated[rows], embeddings[now], present, momentum)
+    return updated
