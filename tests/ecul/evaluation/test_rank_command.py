@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ecul import cli
 from ecul.commands import rank
 from ecul.errors import DataError
 
@@ -84,3 +85,15 @@ def test_unreadable_files_are_one_clear_line(tmp_path):
             run_rank(tmp_path / path, "--protocol", "sysu")
         assert "\n" not in str(caught.value)
         assert path in str(caught.value)
+
+
+def test_the_command_ends_with_code_two_and_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "COMMANDS", ("rank",))
+    assert cli.main(["rank", str(tmp_path / "absent.npz"), "--protocol", "sysu"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("ecul rank: cannot read")
+    assert captured.err.count("\n") == 1
+    np.savez(tmp_path / "r.npz", **good_arrays())
+    assert cli.main(["rank", str(tmp_path / "r.npz"), "--protocol", "llcm"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
