@@ -259,9 +259,15 @@ class RuntimeConfig(Strict):
 
 
 class Config(Strict):
-    """Everything that a run depends on, beside the data."""
+    """Everything that a run depends on, beside the data.
+
+    Attributes:
+        warm_start: a checkpoint of another run (or its run directory) to begin from, epoch and optimizer included;
+            it must be from stage 0 or 1, so that stage 2 alone is trained anew.
+    """
 
     seed: int = Field(0, ge=0, lt=2**31)
+    warm_start: str | None = None
     data: DataConfig
     model: ModelConfig = ModelConfig.model_validate({})
     stages: StagesConfig = StagesConfig.model_validate({})

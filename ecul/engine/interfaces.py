@@ -58,6 +58,10 @@ class Reporter(Protocol):
         """A run begins, or goes on after `epoch` (0: from the start)."""
         ...
 
+    def progress(self, epoch: int, step: int, num_steps: int) -> None:
+        """A step of an epoch ended, both counted from 1."""
+        ...
+
     def epoch(self, record: Record) -> None:
         """An epoch ended; `record` holds its numbers by name."""
         ...

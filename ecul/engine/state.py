@@ -102,4 +102,5 @@ def _pack_labels(labels: ClusteringResult | None) -> dict[str, Any] | None:
 def _unpack_labels(packed: Mapping[str, Any] | None) -> ClusteringResult | None:
     if packed is None:
         return None
-    return ClusteringResult(**{k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in packed.items()})
+    unpacked: dict[str, Any] = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in packed.items()}
+    return ClusteringResult(**unpacked)

@@ -138,7 +138,7 @@ def loss_weights(config: LossConfig) -> dict[str, float]:
 def compute_loss(
     network: Callable[[Tensor, Tensor], Tensor], batch: StepBatch, memories: Memories, config: LossConfig
 ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-    """Returns the loss to minimise, its terms by name (detached), and the embeddings (detached, visible views first)."""
+    """Returns the loss to minimise, its terms by name and the embeddings (visible views first), both detached."""
     embeddings = network(batch.visible, batch.infrared).float()
     terms = _loss_terms(_split(embeddings, batch), memories, config)
     loss = total(terms, loss_weights(config))

@@ -1,0 +1,56 @@
+"""`ecul evaluate`: retrieval quality of a run, a checkpoint or exported weights."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the options of `ecul evaluate`."""
+    parser = subparsers.add_parser("evaluate", help="Rank-1, mAP and mINP of a run's weights, every trial")
+    parser.add_argument("source", metavar="RUN|CHECKPOINT", help="a run directory or a checkpoint file")
+    parser.add_argument("--data", metavar="DIR", help="dataset folder (default: the one of the run)")
+    parser.add_argument("--protocol", action="append", default=[], help="default: all of the layout; may be repeated")
+    parser.add_argument("--gallery-rule", choices=("community", "official"), help="SYSU-MM01's gallery draws")
+    parser.add_argument("--trial", type=int, metavar="T", help="RegDB's trial; must be the one trained on")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--json", metavar="FILE", help="also write mean, deviation and every trial as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates and returns 0."""
+    from ecul import runtime
+    from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
+    from ecul.engine.evaluation import Evaluator
+    from ecul.engine.interfaces import FitResult, write_atomically
+    from ecul.engine.local import result_tree, summary_table
+    from ecul.engine.setup import open_data
+    from ecul.engine.state import checkpoint_config
+    from ecul.errors import ConfigError
+    from ecul.models.backbone import build_model
+    from ecul.settings import config_tree, merge, parse_config
+
+    checkpoint = read_checkpoint(find_checkpoint(Path(args.source)))
+    trained = checkpoint_config(checkpoint)
+    if args.trial is not None and args.trial != trained.data.trial:
+        raise ConfigError(
+            f"the weights were trained on trial {trained.data.trial}, got --trial {args.trial}; other trials' test "
+            "people are among their training people"
+        )
+    changes = {"evaluation.protocols": args.protocol, "data.root": args.data, "runtime.device": args.device}
+    changes |= {"evaluation.gallery_rule": args.gallery_rule}
+    tree = merge(config_tree(trained), {path: value for path, value in changes.items() if value})
+    if args.data:
+        tree["data"]["layout"] = "auto"
+    config = parse_config(tree)
+    device = runtime.pick_device(config.runtime.device)
+    model = build_model(config.model.backbone, non_local=config.model.non_local)
+    model.load_state_dict(checkpoint["model"])
+    results, figures, gallery = Evaluator(config, open_data(config), device).evaluate(model.to(device))
+    sys.stdout.write(summary_table(results) + "\n")
+    if args.json:
+        result = FitResult(checkpoint["epoch"], results, figures, gallery)
+        write_atomically(Path(args.json), json.dumps(result_tree(result), indent=2) + "\n")
+    return 0

@@ -1,0 +1,40 @@
+"""`ecul export`: the weights of a run, for inference."""
+
+import argparse
+import logging
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the options of `ecul export`."""
+    parser = subparsers.add_parser("export", help="weights and configuration of a run as one safetensors file")
+    parser.add_argument("source", metavar="RUN|CHECKPOINT")
+    parser.add_argument("--out", required=True, metavar="FILE.safetensors")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the file and returns 0."""
+    from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
+    from ecul.engine.state import checkpoint_config
+    from ecul.models.backbone import build_model
+    from ecul.models.weights import save_weights
+    from ecul.settings import config_tree
+
+    checkpoint = read_checkpoint(find_checkpoint(Path(args.source)))
+    config = checkpoint_config(checkpoint)
+    model = build_model(config.model.backbone, non_local=config.model.non_local)
+    model.load_state_dict(checkpoint["model"])
+    description = {
+        "backbone": config.model.backbone,
+        "non_local": config.model.non_local,
+        "height": config.data.height,
+        "width": config.data.width,
+        "epoch": checkpoint["epoch"],
+        "config": config_tree(config),
+    }
+    save_weights(model, Path(args.out), description=description)
+    log.info("epoch %d written to %s", checkpoint["epoch"], args.out)
+    return 0

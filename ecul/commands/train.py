@@ -1,0 +1,84 @@
+"""`ecul train`: the local single-device run."""
+
+import argparse
+import logging
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecul.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from ecul.config import Config
+
+log = logging.getLogger(__name__)
+_RESUMABLE = ("runtime", "evaluation", "stages")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the options of `ecul train`."""
+    parser = subparsers.add_parser("train", help="train, evaluate and draw, on this machine")
+    parser.add_argument("--config", metavar="FILE", help="YAML configuration, such as configs/synthetic.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="replace a setting")
+    parser.add_argument("--out", metavar="RUN_DIR", help="run directory (default: runs/DATE-TIME)")
+    parser.add_argument("--resume", metavar="RUN_DIR", help="go on with a stopped run, with its own configuration")
+    parser.add_argument("--use-previous", action="store_true", help="resume from the checkpoint before a broken one")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="default: picked by itself")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains and returns 0; 130 after Ctrl-C."""
+    from ecul.engine.checkpoints import LocalStore
+    from ecul.engine.fit import fit
+    from ecul.engine.local import LocalCluster, RunDirectory, summary_table
+
+    config, folder = _resumed(args) if args.resume else _fresh(args)
+    store = LocalStore(folder, keep=config.runtime.keep_checkpoints, use_previous=args.use_previous)
+    try:
+        result = fit(
+            config,
+            cluster_fn=LocalCluster(config.clustering.num_threads),
+            reporter=RunDirectory(folder, progress=sys.stderr.isatty()),
+            store=store,
+        )
+    except KeyboardInterrupt:
+        log.info("stopped; go on with: ecul train --resume %s", folder)
+        raise
+    sys.stdout.write(summary_table(result.retrieval) + "\n")
+    return 0
+
+
+def _fresh(args: argparse.Namespace) -> "tuple[Config, Path]":
+    from ecul.settings import load_config
+
+    if not args.config:
+        raise ConfigError("give --config FILE for a new run or --resume RUN_DIR to go on; shipped ones: configs/")
+    config = load_config(args.config, _overrides(args))
+    folder = Path(args.out or f"runs/{datetime.now():%Y%m%d-%H%M%S}")
+    if any((folder / "checkpoints").glob("epoch_*.pt")):
+        raise ConfigError(f"{folder} already holds a run; go on with --resume {folder}, or choose another --out")
+    return config, folder
+
+
+def _resumed(args: argparse.Namespace) -> "tuple[Config, Path]":
+    from ecul.engine.checkpoints import LocalStore
+    from ecul.engine.state import checkpoint_config
+    from ecul.settings import config_tree, merge, parse_assignments, parse_config
+
+    if args.config or args.out:
+        raise ConfigError("--resume takes its configuration and folder from the run; leave out --config and --out")
+    folder = Path(args.resume)
+    checkpoint = LocalStore(folder, use_previous=args.use_previous).load()
+    if checkpoint is None:
+        raise CheckpointError(f"{folder} has no checkpoints/epoch_*.pt to resume from")
+    changes = parse_assignments(_overrides(args))
+    fixed = [path for path in changes if path.split(".")[0] not in _RESUMABLE]
+    if fixed:
+        raise ConfigError(f"a resumed run keeps {', '.join(fixed)}; only {', '.join(_RESUMABLE)} may change")
+    return parse_config(merge(config_tree(checkpoint_config(checkpoint)), changes)), folder
+
+
+def _overrides(args: argparse.Namespace) -> list[str]:
+    return [*args.set, *([f"runtime.device={args.device}"] if args.device else [])]

@@ -1,0 +1,90 @@
+"""Retrieval quality of a network on the configured split, and a gallery of examples."""
+
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ecul import runtime
+from ecul.config import Config
+from ecul.data.layouts import ReidDataset
+from ecul.engine.interfaces import Gallery
+from ecul.engine.session import embed_images
+from ecul.engine.setup import image_store
+from ecul.errors import DataError
+from ecul.evaluation.evaluate import evaluate, nearest_images, sample_queries
+from ecul.evaluation.protocols import default_protocols
+from ecul.models.backbone import DualStream
+from ecul.types import RetrievalResult
+
+_GALLERY_QUERIES = 8
+
+Evaluation = tuple[tuple[RetrievalResult, ...], dict[str, float], Gallery | None]
+
+
+class Evaluator:
+    """Embeds each image of a split once and ranks it under every protocol and trial."""
+
+    def __init__(self, config: Config, dataset: ReidDataset, device: torch.device) -> None:
+        """Opens the images of the configured split.
+
+        Raises:
+            DataError: the split is asked for but the dataset has none.
+        """
+        index = dataset.validation if config.evaluation.split == "validation" else dataset.test
+        if index is None or not len(index):
+            raise DataError(f"{dataset.root} has no {config.evaluation.split} images to evaluate on")
+        self._config = config
+        self._index = index
+        self._device = device
+        self._store = image_store(config, index.samples.paths)
+        self.protocols = config.evaluation.protocols or default_protocols(dataset.layout)
+
+    def embed(self, model: DualStream) -> NDArray[np.float32]:
+        """Returns the split's embeddings, float32 (N, D), on every rank."""
+        return embed_images(
+            model,
+            self._store,
+            self._index.samples,
+            device=self._device,
+            batch_size=self._config.evaluation.batch_size,
+            autocast=self._config.runtime.autocast,
+        )
+
+    def evaluate(self, model: DualStream) -> Evaluation:
+        """Returns each protocol's result, the figures by name, and a gallery; results are empty but on rank 0.
+
+        The figures without a protocol's name are those of the first protocol.
+        """
+        start = time.perf_counter()
+        features = self.embed(model)
+        if not runtime.is_main():
+            return (), {}, None
+        rule = self._config.evaluation.gallery_rule
+        results = tuple(
+            evaluate(features, self._index, protocol=protocol, gallery_rule=rule) for protocol in self.protocols
+        )
+        figures = {
+            f"evaluation/{result.protocol}/{name}": value
+            for result in results
+            for name, value in result.summary().items()
+            if not name.endswith("_std")
+        }
+        first = results[0].summary()
+        figures |= {f"evaluation/{name}": first[name] for name in ("rank1", "map", "minp")}
+        figures["seconds/evaluate"] = time.perf_counter() - start
+        return results, figures, self._gallery(features)
+
+    def _gallery(self, features: NDArray[np.float32]) -> Gallery:
+        protocol, rule = self.protocols[0], self._config.evaluation.gallery_rule
+        queries = sample_queries(
+            self._index, protocol=protocol, num_queries=_GALLERY_QUERIES, seed=0, gallery_rule=rule
+        )
+        nearest = nearest_images(features, self._index, queries, protocol=protocol, gallery_rule=rule)
+        paths = self._index.samples.paths
+        return Gallery(
+            query_paths=tuple(paths[position] for position in nearest.query),
+            ranked_paths=tuple(tuple(paths[position] for position in row) for row in nearest.nearest),
+            correct=tuple(tuple(bool(value) for value in row) for row in nearest.correct),
+        )
