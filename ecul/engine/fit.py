@@ -33,13 +33,23 @@ def fit(config: Config, *, cluster_fn: ClusterFn, reporter: Reporter, store: Che
     Raises:
         EculError: bad data or settings, or training that cannot go on.
     """
-    device = runtime.pick_device(config.runtime.device)
-    runtime.make_deterministic(config.seed)
     dataset = open_data(config)
-    model = build_network(config).to(device)
-    state = TrainState(model, build_optimizer(model, config.optim))
+    session, state = open_session(config, dataset, cluster_fn=cluster_fn, reporter=reporter)
     if (checkpoint := store.load() or _warm_start(config)) is not None:
         state.restore(checkpoint)
+    evaluator = Evaluator(config, dataset, session.device)
+    if runtime.is_main():
+        reporter.start(config, run_facts(config, dataset, session.device), epoch=state.epoch)
+    return _train(session, state, evaluator, dataset, store)
+
+
+def open_session(
+    config: Config, dataset: ReidDataset, *, cluster_fn: ClusterFn, reporter: Reporter
+) -> tuple[Session, TrainState]:
+    """Returns a session and its state before the first epoch; only the images, not the identities, go in."""
+    device = runtime.pick_device(config.runtime.device)
+    runtime.make_deterministic(config.seed)
+    model = build_network(config).to(device)
     session = Session(
         config=config,
         samples=dataset.train.samples,
@@ -49,10 +59,7 @@ def fit(config: Config, *, cluster_fn: ClusterFn, reporter: Reporter, store: Che
         cluster_fn=cluster_fn,
         reporter=reporter,
     )
-    evaluator = Evaluator(config, dataset, device)
-    if runtime.is_main():
-        reporter.start(config, run_facts(config, dataset, device), epoch=state.epoch)
-    return _train(session, state, evaluator, dataset, store)
+    return session, TrainState(model, build_optimizer(model, config.optim))
 
 
 def _warm_start(config: Config) -> dict[str, Any] | None:

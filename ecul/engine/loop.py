@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from ecul import runtime
 from ecul.config import TwoStepConfig
@@ -59,18 +60,20 @@ def optimise(
     for step, (plan, visible, infrared) in enumerate(batches, start=1):
         key = (config.seed, epoch, step)
         names = (_VIEWS[:2], _VIEWS[2:3] if memories else _VIEWS[2:])
-        batch = StepBatch(
-            _views(session, visible, names[0], key, part),
-            _views(session, infrared, names[1], key, part),
-            plan.visible,
-            plan.infrared,
-            part,
-        )
+        with record_function("ecul/data"):
+            batch = StepBatch(
+                _views(session, visible, names[0], key, part),
+                _views(session, infrared, names[1], key, part),
+                plan.visible,
+                plan.infrared,
+                part,
+            )
         terms = _step(session, state.optimizer, batch, memories, key, finite)
-        for name, value in terms.items():
-            sums[name] = sums.get(name, torch.zeros((), device=device)) + value
-        if runtime.is_main():
-            session.reporter.progress(epoch, step, config.stages.iterations)
+        with record_function("ecul/logging"):
+            for name, value in terms.items():
+                sums[name] = sums.get(name, torch.zeros((), device=device)) + value
+            if runtime.is_main():
+                session.reporter.progress(epoch, step, config.stages.iterations)
     finite.finish()
     seconds = time.perf_counter() - start
     means = _means(sums, config.stages.iterations)
@@ -89,26 +92,24 @@ def _step(
     """One step: loss, optimizer, memories; returns the loss terms."""
     config, device = session.config, session.device
     optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.runtime.autocast and device.type == "cuda"):
+    autocast = config.runtime.autocast and device.type == "cuda"
+    with record_function("ecul/forward"), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
         if memories is None:
             loss, terms, embeddings = _bootstrap_loss(session.network, batch, config.loss.temperature)
         else:
             loss, terms, embeddings = compute_loss(session.network, batch, memories, config.loss)
-    loss.backward()
+    with record_function("ecul/backward"):
+        loss.backward()
     finite.check(loss.detach(), key[-1])
-    if config.optim.max_gradient_norm is not None:
-        nn.utils.clip_grad_norm_(session.network.parameters(), config.optim.max_gradient_norm)
-    optimizer.step()
+    with record_function("ecul/optimizer"):
+        if config.optim.max_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(session.network.parameters(), config.optim.max_gradient_norm)
+        optimizer.step()
     if memories is not None:
-        update_memories(
-            memories,
-            embeddings,
-            batch,
-            intra=_schedule(config.memory.intra),
-            united=_schedule(config.memory.united),
-            epoch=key[1],
-            key=(*key, _MEMORY_KEY),
-        )
+        intra, united = _schedule(config.memory.intra), _schedule(config.memory.united)
+        memory_key = (*key, _MEMORY_KEY)
+        with record_function("ecul/memory"):
+            update_memories(memories, embeddings, batch, intra=intra, united=united, epoch=key[1], key=memory_key)
     return terms
 
 

@@ -1,0 +1,38 @@
+"""`ecul bench train`: images/s of the training loop and where the time goes."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the options of `ecul bench train`."""
+    parser = subparsers.add_parser("train", help="images/s, and shares of data, forward, backward, memory, logging")
+    parser.add_argument("--config", required=True, metavar="FILE")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
+    parser.add_argument("--steps", type=int, default=20, help="timed steps, after 3 untimed ones")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the figures and returns 0."""
+    from ecul.engine.bench import time_training
+    from ecul.engine.interfaces import write_atomically
+    from ecul.errors import ConfigError
+    from ecul.settings import load_config
+
+    if args.steps < 1:
+        raise ConfigError(f"--steps is {args.steps}, expected at least 1")
+    figures = time_training(load_config(args.config, args.set), steps=args.steps)
+    seconds = sum(value for name, value in figures.items() if name.startswith("seconds/"))
+    sys.stdout.write(
+        f"{figures['images_per_second']:.0f} images/s ({args.steps} steps, {figures['images']:.0f} images)\n"
+    )
+    for name, value in figures.items():
+        if name.startswith("seconds/"):
+            sys.stdout.write(f"  {name.removeprefix('seconds/'):10} {value:8.3f} s  {100 * value / seconds:5.1f} %\n")
+    if args.json:
+        write_atomically(Path(args.json), json.dumps(figures, indent=2) + "\n")
+    return 0

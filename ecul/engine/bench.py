@@ -1,0 +1,64 @@
+"""Where training time goes."""
+
+from torch.profiler import ProfilerActivity, profile
+
+from ecul.clustering.pipeline import cluster_epoch
+from ecul.config import Config
+from ecul.engine.epoch import run_epoch
+from ecul.engine.fit import open_session
+from ecul.engine.interfaces import FitResult, Record
+from ecul.engine.setup import open_data
+from ecul.settings import config_tree, merge, parse_config
+
+_WARM_UP_STEPS = 3
+_PREFIX = "ecul/"
+
+
+class _Silent:
+    """A reporter that keeps nothing."""
+
+    def start(self, config: Config, facts: object, *, epoch: int) -> None:
+        """Nothing."""
+
+    def progress(self, epoch: int, step: int, num_steps: int) -> None:
+        """Nothing."""
+
+    def epoch(self, record: Record) -> None:
+        """Nothing."""
+
+    def warn(self, message: str) -> None:
+        """Nothing."""
+
+    def finish(self, result: FitResult) -> None:
+        """Nothing."""
+
+
+def time_training(config: Config, *, steps: int) -> dict[str, float]:
+    """Returns images/s of timed steps of the last stage, and seconds of each part of a step from a profiled repeat.
+
+    The parts are measured with torch's profiler on, so their shares mean more than their sums. On a GPU they are
+    device time.
+
+    Args:
+        config: of the run; its dataset is read, nothing is written.
+        steps: timed steps, after a few untimed ones.
+    """
+    dataset = open_data(config)
+    figures: dict[str, float] = {}
+    last = config.num_epochs
+    for num_steps in (_WARM_UP_STEPS, steps):
+        short = parse_config(merge(config_tree(config), {"stages.iterations": num_steps}))
+        session, state = open_session(short, dataset, cluster_fn=cluster_epoch, reporter=_Silent())
+        figures = run_epoch(session, state, last)
+    on_gpu = session.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as profiler:
+        run_epoch(session, state, last)
+    parts = {
+        f"seconds/{event.key.removeprefix(_PREFIX)}": (event.device_time_total if on_gpu else event.cpu_time_total)
+        / 1e6
+        for event in profiler.key_averages()
+        if event.key.startswith(_PREFIX)
+    }
+    images = 3 * config.batch.batch_size * steps
+    return {"images_per_second": figures["images_per_second"], "images": images} | parts
