@@ -44,7 +44,7 @@ class ImageStore:
     """
 
     def __init__(
-        self, paths: Sequence[str], *, height: int, width: int, cache_bytes: float, num_threads: int = 2
+        self, paths: Sequence[str], *, height: int, width: int, cache_bytes: int, num_threads: int = 2
     ) -> None:
         self._paths = list(paths)
         self._shape = (3, height, width)

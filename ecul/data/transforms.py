@@ -6,7 +6,6 @@ Recipe: method section 7.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -41,9 +40,9 @@ class Augmentation:
     mixing: NDArray[np.float32]
     padding: int
 
-    def rows(self, part: slice) -> Self:
+    def rows(self, part: slice) -> "Augmentation":
         """The same for a part of the batch."""
-        return type(self)(self.offset[part], self.flip[part], self.box[part], self.mixing[part], self.padding)
+        return Augmentation(self.offset[part], self.flip[part], self.box[part], self.mixing[part], self.padding)
 
 
 def draw_augmentation(

@@ -34,7 +34,7 @@ def image_store(config: Config, paths: tuple[str, ...]) -> ImageStore:
         paths,
         height=data.height,
         width=data.width,
-        cache_bytes=data.cache_gib * _GIB,
+        cache_bytes=int(data.cache_gib * _GIB),
         num_threads=max(data.num_workers, 2),
     )
 

@@ -1,0 +1,51 @@
+"""Shared pieces of the tests: a tiny synthetic dataset and its configuration."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ecul.config import Config
+from ecul.data.synthetic import synthesize
+from ecul.settings import merge, parse_config
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_sysu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic dataset in SYSU-MM01's layout: 12 training and 6 test people, 32x16 pixels."""
+    folder = tmp_path_factory.mktemp("data") / "sysu"
+    synthesize(
+        folder,
+        layout="sysu",
+        num_identities=12,
+        num_test_identities=6,
+        images_per_camera=3,
+        height=32,
+        width=16,
+        seed=3,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_sysu: Path) -> Callable[..., Config]:
+    """A function from {dotted path: value} to a configuration that trains in a second or two."""
+
+    def build(changes: dict[str, object] | None = None) -> Config:
+        clustering = {"preset": "emcc", "k1": 6, "k2": 3, "k3": 6, "eps": 0.5, "min_samples": 2}
+        tree = {
+            "data": {"root": str(tiny_sysu), "height": 32, "width": 16, "crop_padding": 2},
+            "model": {"backbone": "small", "weights": "none"},
+            "stages": {"bootstrap": 0, "intra": 1, "united": 2, "iterations": 3},
+            "batch": {"batch_size": 8, "instances": 2},
+            "clustering": {**clustering, "intra": clustering},
+            "memory": {"intra": {"switch_epoch": 2}, "united": {"switch_epoch": 3}},
+            "evaluation": {"every": 0, "protocols": ["sysu_all_single"]},
+            "runtime": {"device": "cpu"},
+        }
+        return parse_config(merge(tree, changes or {}))
+
+    return build

@@ -1,0 +1,78 @@
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecul.data.samplers import ClusterMembers, plan_bootstrap, plan_epoch
+
+MODALITY = np.repeat([0, 1], 20).astype(np.int32)
+CAMERA = np.tile([1, 2], 20).astype(np.int32)
+INTRA = np.concatenate([np.arange(20) % 4, np.arange(20) % 5]).astype(np.int32)
+
+
+def plans(united: np.ndarray | None = None, seed: int = 0, fraction: float = 0.5, iterations: int = 6):
+    return list(
+        plan_epoch(
+            INTRA,
+            united,
+            MODALITY,
+            CAMERA,
+            iterations=iterations,
+            batch_size=8,
+            instances=4,
+            united_fraction=fraction,
+            generator=np.random.default_rng(seed),
+        )
+    )
+
+
+def test_each_side_holds_its_modality_in_blocks_of_one_cluster():
+    for plan in plans():
+        assert (MODALITY[plan.visible] == 0).all()
+        assert (MODALITY[plan.infrared] == 1).all()
+        for positions in (plan.visible, plan.infrared):
+            assert all(len(set(INTRA[block])) == 1 for block in positions.reshape(-1, 4))
+
+
+def test_every_cluster_is_seen_before_any_comes_again():
+    seen = list(itertools.chain(*(INTRA[plan.visible].reshape(-1, 4)[:, 0] for plan in plans(iterations=2))))
+    assert sorted(seen) == [0, 1, 2, 3]
+
+
+def test_noise_is_never_drawn():
+    labels = INTRA.copy()
+    labels[::2] = -1
+    members = ClusterMembers(labels, np.arange(20), CAMERA)
+    drawn = [members.draw(cluster, 6, np.random.default_rng(0)) for cluster in members.clusters.tolist()]
+    assert (labels[np.concatenate(drawn)] >= 0).all()
+
+
+def test_united_clusters_are_shared_by_both_sides():
+    united = np.full(40, -1, np.int32)
+    united[[0, 4, 8, 20, 25]] = 0
+    united[[1, 5, 9]] = 1  # visible only: not for both sides
+    for plan in plans(united):
+        assert set(united[plan.visible[:4]]) == {0}
+        assert set(united[plan.infrared[:4]]) == {0}
+
+
+def test_cameras_take_turns_and_scarce_images_repeat():
+    members = ClusterMembers(np.zeros(7, np.int32), np.arange(7), np.array([1, 1, 1, 1, 1, 2, 3], np.int32))
+    for seed in range(5):
+        drawn = members.draw(0, 3, np.random.default_rng(seed))
+        assert {5, 6} < set(drawn.tolist())
+        assert len(members.draw(0, 20, np.random.default_rng(seed))) == 20
+
+
+@given(st.integers(0, 100))
+def test_equal_generators_give_equal_plans(seed: int):
+    for first, second in zip(plans(seed=seed), plans(seed=seed), strict=True):
+        assert (first.visible == second.visible).all()
+        assert (first.infrared == second.infrared).all()
+
+
+def test_bootstrap_draws_images_of_both_modalities():
+    for plan in plan_bootstrap(MODALITY, iterations=2, batch_size=30, generator=np.random.default_rng(0)):
+        assert len(plan.visible) == len(plan.infrared) == 30
+        assert (MODALITY[plan.infrared] == 1).all()

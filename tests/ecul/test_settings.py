@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+
+from ecul.config import PRESET_DEFAULTS, config_fields
+from ecul.errors import ConfigError
+from ecul.settings import (
+    apply_overrides,
+    clustering_parameters,
+    config_tree,
+    load_config,
+    merge,
+    parse_assignments,
+    parse_config,
+)
+
+MINIMAL = {"data": {"root": "somewhere"}}
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_config_is_valid_and_survives_a_round_trip(path: Path):
+    config = load_config(path)
+    assert parse_config(config_tree(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("clustering.k3=2", "k3 (2) must be at least k2 (4)"),
+        ("clustering.kk=2", "did you mean clustering.k"),
+        ("clustering.eps=1.5", "clustering.eps"),
+        ("seed=-1", "got -1"),
+        ("stages.iterations=no", "stages.iterations"),
+        ("batch.batch_size=30", "multiple of instances"),
+        ("clustering.intra.k3=40", "does not use k3"),
+        ("model.weights=synthetic", "are for backbone small"),
+        ("evaluation.split=validation", "hold_out_validation"),
+        ("data.root.x=1", "holds a value"),
+    ],
+)
+def test_impossible_settings_are_refused_with_what_was_got(override: str, text: str):
+    with pytest.raises(ConfigError, match=r".") as error:
+        parse_config(apply_overrides(MINIMAL, [override]))
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_to_train_is_refused():
+    stages = {"bootstrap": 0, "intra": 0, "united": 0}
+    with pytest.raises(ConfigError, match="nothing to train"):
+        parse_config({**MINIMAL, "stages": stages})
+
+
+def test_assignment_values_are_yaml():
+    assert parse_assignments(["a.b=1", "c=null", "d=[x, y]", "e=2e-3"]) == {
+        "a.b": 1, "c": None, "d": ["x", "y"], "e": "2e-3",
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="path=value"):
+        parse_assignments(["novalue"])
+
+
+def test_merge_leaves_the_given_tree_alone():
+    tree = {"a": {"b": 1}}
+    assert merge(tree, {"a.c": 2}) == {"a": {"b": 1, "c": 2}}
+    assert tree == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize("preset", PRESET_DEFAULTS)
+def test_presets_take_their_own_defaults(preset: str):
+    parameters = clustering_parameters(preset, {"eps": 0.5})
+    assert parameters.eps == 0.5
+    assert all(getattr(parameters, name) == value for name, value in PRESET_DEFAULTS[preset].items())
+
+
+def test_unreadable_config_files_are_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(ConfigError, match="holds list"):
+        load_config(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_config(tmp_path / "broken.yaml")
+
+
+def test_eps_curriculum_ends_at_eps():
+    tree = {**MINIMAL, "clustering": {"eps": 0.6, "eps_start": 0.4, "eps_ramp_epochs": 4}}
+    clustering = parse_config(tree).clustering
+    assert [round(clustering.eps_at(epoch), 3) for epoch in range(1, 7)] == [0.4, 0.45, 0.5, 0.55, 0.6, 0.6]
+    assert clustering.parameters(eps=0.45).eps == 0.45
+
+
+def test_field_paths_reach_the_leaves():
+    assert {"seed", "clustering.intra.k1", "memory.united.switch_epoch"} <= set(config_fields())
