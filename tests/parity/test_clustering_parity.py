@@ -1,0 +1,120 @@
+"""The sparse engine against reference arrays and against the literal version of every preset."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import DBSCAN
+
+from ecul.clustering.pipeline import cluster
+from ecul.types import ClusteringParameters, FeatureBank
+from tests.parity.literal_clustering import Literal, jaccard
+
+GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "jaccard.npz"
+NEARLY_ONE = 0.999999
+CAMERA_RANGES = ("k1_intra", "k1_inter", "k2_intra", "k2_inter")
+KEYS = [
+    *(f"kreciprocal_k1_{a}_k2_{b}" for a, b in ((30, 6), (20, 1), (10, 3))),
+    *(f"modality_balanced_k1_{a}_k2_{b}" for a, b in ((40, 32), (30, 6))),
+    *(f"balanced_neighbours_k1_{a}_k2_{b}" for a, b in ((30, 6), (20, 4))),
+    *(f"camera_aware_k1_5_20_k2_{a}_{b}" for a, b in ((2, 4), (3, 3))),
+    *(f"emcc_k1_{a}_k2_{b}_k3_{c}" for a, b, c in ((10, 4, 10), (6, 2, 12), (5, 3, 5))),
+    "emcc_modality_k1_20_k2_6_k3_30",
+]
+
+
+def parameters_of(key, eps):
+    numbers = [int(number) for number in re.findall(r"_(\d+)", key)]
+    preset = re.match(r"[a-z_]+?(?=_modality_k1|_k1)", key)[0]
+    names = CAMERA_RANGES if preset == "camera_aware" else ("k1", "k2", "k3")
+    groups = None if preset != "emcc" else "modality" if "emcc_modality" in key else "modality_camera"
+    ranges = dict(zip(names, numbers, strict=False))
+    return ClusteringParameters(preset=preset, eps=eps, min_samples=4, groups=groups, **ranges)
+
+
+def dense(graph):
+    """A dense copy of a sparse graph, 1 where nothing is stored."""
+    out = np.ones(graph.shape, np.float32)
+    entries = graph.tocoo()
+    out[entries.row, entries.col] = entries.data
+    return out
+
+
+@pytest.fixture(scope="module")
+def golden():
+    if not GOLDEN.exists():
+        pytest.skip(f"reference arrays are not at {GOLDEN}")
+    with np.load(GOLDEN) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@pytest.fixture(scope="module")
+def golden_bank(golden):
+    return FeatureBank(golden["features"], golden["modality"].astype(np.int32), golden["camera"].astype(np.int32))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_preset_equals_public_code(golden, golden_bank, key):
+    found = dense(cluster(golden_bank, parameters_of(key, NEARLY_ONE)).graph)
+    assert np.abs(found - np.minimum(golden[key], 1)).max() <= 2e-6
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("eps", [0.5, 0.6, 0.7])
+def test_labels_equal_dbscan_on_public_distances(golden, golden_bank, key, eps):
+    expected = DBSCAN(eps=eps, min_samples=4, metric="precomputed").fit_predict(golden[key])
+    np.testing.assert_array_equal(cluster(golden_bank, parameters_of(key, eps)).labels, expected)
+
+
+@st.composite
+def banks(draw):
+    """Small banks: with many exact ties and duplicates, or without; one or several groups, some of them tiny."""
+    num = draw(st.integers(1, 36))
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    if draw(st.booleans()):  # four entries of +-1/2: unit rows whose products are exact, so distances tie exactly
+        features = np.zeros((num, 6), np.float32)
+        for row in features:
+            row[rng.permutation(6)[:4]] = rng.choice([-0.5, 0.5], 4)
+    else:
+        features = rng.standard_normal((num, 7)).astype(np.float32)
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+    if draw(st.booleans()):
+        features = features[rng.integers(0, num, num)]
+    modality = rng.integers(0, draw(st.integers(1, 2)), num).astype(np.int32)
+    camera = rng.choice(draw(st.integers(1, 4)), num).astype(np.int32)
+    return FeatureBank(features, modality, camera)
+
+
+RANGE = st.integers(1, 12)
+
+
+@st.composite
+def presets(draw):
+    preset = draw(st.sampled_from(["kreciprocal", "modality_balanced", "balanced_neighbours", "camera_aware", "emcc"]))
+    names = CAMERA_RANGES if preset == "camera_aware" else ("k1", "k2", "k3") if preset == "emcc" else ("k1", "k2")
+    ranges = {name: draw(RANGE) for name in names}
+    if preset == "emcc":
+        ranges["groups"] = draw(st.sampled_from(["modality", "modality_camera"]))
+        ranges["k3"] = max(ranges["k3"], ranges["k2"])
+    return preset, ranges
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(bank=banks(), choice=presets(), eps=st.floats(0.2, 0.9))
+def test_engine_equals_literal_version(bank, choice, eps):
+    preset, ranges = choice
+    literal = jaccard(getattr(Literal(bank.features, bank.modality, bank.camera), preset)(**ranges))
+    near_one = ClusteringParameters(preset=preset, eps=NEARLY_ONE, min_samples=3, **ranges)
+    found = dense(cluster(bank, near_one).graph)
+    np.testing.assert_allclose(found, literal, atol=2e-6)
+    assume(np.abs(literal - eps).min() > 1e-5)
+    expected = DBSCAN(eps=eps, min_samples=3, metric="precomputed").fit_predict(literal)
+    result = cluster(bank, ClusteringParameters(preset=preset, eps=eps, min_samples=3, **ranges))
+    np.testing.assert_array_equal(result.labels, expected)
+    assert result.num_clusters == expected.max() + 1
+    entries = result.graph.tocoo()
+    np.testing.assert_array_equal(dense(result.graph) != 1, literal <= eps)
+    assert entries.data.max() <= eps
