@@ -1,0 +1,82 @@
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from ecul.engine.checkpoints import LocalStore, find_checkpoint, read_checkpoint
+from ecul.errors import CheckpointError
+
+
+def checkpoint(epoch: int) -> dict[str, object]:
+    keys = ("config", "model", "optimizer", "labels")
+    return dict.fromkeys(keys, None) | {
+        "format": 1, "epoch": epoch, "random_state": torch.zeros(2000), "fallbacks": 0,
+    }  # fmt: skip
+
+
+def test_the_newest_of_the_kept_checkpoints_is_loaded(tmp_path: Path):
+    store = LocalStore(tmp_path, keep=2)
+    assert store.load() is None
+    for epoch in (1, 2, 3):
+        store.save(checkpoint(epoch), {})
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["epoch_0002.pt", "epoch_0003.pt"]
+    assert (store.load() or {})["epoch"] == 3
+    assert find_checkpoint(tmp_path).name == "epoch_0003.pt"
+
+
+def test_a_truncated_checkpoint_is_refused_and_the_previous_one_used_only_if_asked(tmp_path: Path):
+    store = LocalStore(tmp_path)
+    for epoch in (1, 2):
+        store.save(checkpoint(epoch), {})
+    newest = find_checkpoint(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"epoch_0002\.pt is truncated.*--use-previous"):
+        store.load()
+    assert (LocalStore(tmp_path, use_previous=True).load() or {})["epoch"] == 1
+
+
+@pytest.mark.parametrize("content", [{"weights": 1}, [1, 2]])
+def test_foreign_files_are_refused(tmp_path: Path, content: object):
+    torch.save(content, tmp_path / "foreign.pt")
+    with pytest.raises(CheckpointError, match="not an ecul training checkpoint"):
+        read_checkpoint(tmp_path / "foreign.pt")
+
+
+def test_other_formats_and_missing_files_are_named(tmp_path: Path):
+    torch.save(checkpoint(1) | {"format": 99}, tmp_path / "new.pt")
+    with pytest.raises(CheckpointError, match="format 99"):
+        read_checkpoint(tmp_path / "new.pt")
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        read_checkpoint(tmp_path / "gone.pt")
+    with pytest.raises(CheckpointError, match="neither a checkpoint nor a run directory"):
+        find_checkpoint(tmp_path)
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path):
+    store = LocalStore(tmp_path)
+    store.save(checkpoint(1), {})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match="make room"):
+            store.save(checkpoint(2), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch_0001.pt"]
+    assert (store.load() or {})["epoch"] == 1
+
+
+def test_an_interrupt_waits_until_the_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    save = torch.save
+
+    def interrupted(*arguments: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        save(*arguments)
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    store = LocalStore(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(checkpoint(1), {})
+    assert (store.load() or {})["epoch"] == 1
