@@ -131,30 +131,3 @@ def _put_itself_first(index: IntArray, distance: FloatArray, rows: IntArray, own
     place = np.where(itself.any(axis=1), itself.argmax(axis=1), index.shape[1] - 1)
     index[own, place] = rows[own]
     distance[own, place] = -1.0
-
-
-def recall_on_sample(
-    features: FloatArray, spec: NeighborSpec, lists: NeighborLists, *, num_queries: int = 500
-) -> float:
-    """Share of the exact neighbours that the lists hold, over an even sample of the images; cost num_queries x N x D.
-
-    Args:
-        features: float32 (N, D), unit rows.
-        spec: what was asked.
-        lists: what was found, of all images.
-        num_queries: images looked at.
-    """
-    from ecul.clustering.neighbors import search_rows
-
-    step = max(1, len(features) // num_queries)
-    hits = total = 0
-    sample = np.arange(0, len(features), step)
-    for first in range(0, len(sample), 256):
-        block = sample[first : first + 256]
-        order = np.concatenate([block, np.setdiff1d(np.arange(len(features)), block)])
-        moved = NeighborSpec(spec.group[order], spec.slot, spec.depth)
-        exact = search_rows(np.ascontiguousarray(features[order]), [moved], 0, len(block))[0]
-        truth = np.where(exact.index >= 0, order[exact.index], -1)
-        near = (truth[..., :, None] == lists.index[block][..., None, :]) & (truth >= 0)[..., None]
-        hits, total = hits + int(near.any(axis=-1).sum()), total + int((truth >= 0).sum())
-    return hits / max(total, 1)

@@ -111,7 +111,7 @@ def search_rows(
     tables = [(spec.group, spec.slot, lists.distance, lists.index) for spec, lists in zip(specs, found, strict=True)]
     search_tiles(features, tables, start, stop, num_threads=num_threads)
     for lists in found:
-        finish_lists(lists.distance, lists.index)
+        finish_lists(lists.distance, lists.index, num_threads=num_threads)
     return found
 
 
@@ -157,7 +157,7 @@ def search(
     tables = [(spec.group, spec.slot, lists.distance, lists.index) for spec, lists in zip(specs, found, strict=True)]
     search_square(features, tables, num_threads=num_threads)
     for lists in found:
-        finish_lists(lists.distance, lists.index)
+        finish_lists(lists.distance, lists.index, num_threads=num_threads)
     return found
 
 
@@ -173,3 +173,24 @@ def _cuda_pays(features: FloatArray) -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def recall_on_sample(
+    features: FloatArray, spec: NeighborSpec, lists: NeighborLists, *, num_blocks: int = 2, block_rows: int = 256
+) -> float:
+    """Share of the exact neighbours that the lists hold, over a few blocks of images spread over the data.
+
+    Args:
+        features: float32 (N, D), unit rows.
+        spec: what was asked.
+        lists: what was found, of all images.
+        num_blocks: blocks of consecutive images looked at.
+        block_rows: images in a block.
+    """
+    hits = total = 0
+    for start in np.linspace(0, max(0, len(features) - block_rows), num_blocks).astype(int):
+        rows = slice(start, min(start + block_rows, len(features)))
+        truth = search_rows(features, [spec], rows.start, rows.stop)[0].index
+        near = (truth[..., :, None] == lists.index[rows][..., None, :]) & (truth >= 0)[..., None]
+        hits, total = hits + int(near.any(axis=-1).sum()), total + int((truth >= 0).sum())
+    return hits / max(total, 1)

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from ecul.clustering.association import other_modality_spec, select_pairs
 from ecul.clustering.diagnostics import adjusted_rand_index, describe_labels, mean_silhouette
 from ecul.clustering.labels import dbscan_labels
-from ecul.clustering.neighbors import NeighborLists, join_specs, search
+from ecul.clustering.neighbors import NeighborLists, join_specs, recall_on_sample, search
 from ecul.clustering.presets import Recipe, build_recipe
 from ecul.clustering.sparse import SparseRows, inverted_index
 from ecul.clustering.stages import encode_all, extend_all, jaccard_all
@@ -103,7 +103,10 @@ def cluster(bank: FeatureBank, parameters: ClusteringParameters, *, num_threads:
     clock = _Clock()
     lists = search(bank.features, [recipe.spec], index=parameters.index, num_threads=num_threads)[0]
     clock.lap("search")
-    return _cluster_lists(bank, parameters, recipe, lists, clock, num_threads).clustering
+    result = _cluster_lists(bank, parameters, recipe, lists, clock, num_threads).clustering
+    if parameters.index != "flat":
+        result.diagnostics["search_recall"] = recall_on_sample(bank.features, recipe.spec, lists)
+    return result
 
 
 def _cluster_lists(

@@ -20,8 +20,31 @@ Tables = Sequence[tuple[IntArray, IntArray, FloatArray, IntArray]]
 
 
 @numba.njit(cache=True, nogil=True)
+def _farther(d, column, other_d, other_column):
+    """Whether (d, column) comes after the other pair in the order of neighbours."""
+    return d > other_d or (d == other_d and column > other_column)
+
+
+@numba.njit(cache=True, nogil=True)
+def _sift(lists, indices, size, d, column):
+    """Puts (d, column) in place of the root of a heap whose root is its farthest neighbour."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and _farther(lists[child + 1], indices[child + 1], lists[child], indices[child]):
+            child += 1
+        if not _farther(lists[child], indices[child], d, column):
+            break
+        lists[place], indices[place] = lists[child], indices[child]
+        place = child
+    lists[place], indices[place] = d, column
+
+
+@numba.njit(cache=True, nogil=True)
 def _update(similarity, first_row, num_rows, first_column, num_columns, offset, group, slot, distance, index, lo, hi):
-    """Enters the tile's pairs into the lists of tile rows lo..hi-1; row r is image first_row + r."""
+    """Enters the tile's pairs into the heaps of tile rows lo..hi-1; row r is image first_row + r."""
     depth = distance.shape[2]
     for r in range(lo, min(hi, num_rows)):
         image = first_row + r
@@ -32,28 +55,32 @@ def _update(similarity, first_row, num_rows, first_column, num_columns, offset, 
             s = slots[group[column]]
             if s < 0:
                 continue
-            d = np.float32(2.0) - np.float32(2.0) * similarity[r, c]
-            if d < 0:
-                d = np.float32(0.0)
+            d = max(np.float32(2.0) - np.float32(2.0) * similarity[r, c], np.float32(0.0))
             if column == image:
                 d = np.float32(-1.0)
-            if d > lists[s, depth - 1] or (d == lists[s, depth - 1] and column > indices[s, depth - 1]):
-                continue
-            place = depth - 1
-            while place > 0 and (
-                d < lists[s, place - 1] or (d == lists[s, place - 1] and column < indices[s, place - 1])
-            ):
-                lists[s, place] = lists[s, place - 1]
-                indices[s, place] = indices[s, place - 1]
-                place -= 1
-            lists[s, place] = d
-            indices[s, place] = column
+            if d <= lists[s, 0] and _farther(lists[s, 0], indices[s, 0], d, column):
+                _sift(lists[s], indices[s], depth, d, column)
 
 
-def finish_lists(distance: FloatArray, index: IntArray) -> None:
-    """Gives the image itself distance 0 and marks the places that stayed empty with index -1, in place."""
-    np.maximum(distance, 0, out=distance)
-    index[np.isinf(distance)] = -1
+@numba.njit(cache=True, nogil=True)
+def _finish(distance, index, lo, hi):
+    """Sorts the heaps of rows lo..hi-1, gives the image itself distance 0, marks empty places with index -1."""
+    for r in range(lo, hi):
+        for s in range(distance.shape[1]):
+            lists, indices = distance[r, s], index[r, s]
+            for size in range(len(lists) - 1, 0, -1):
+                d, column = lists[size], indices[size]
+                lists[size], indices[size] = lists[0], indices[0]
+                _sift(lists, indices, size, d, column)
+            for place in range(len(lists)):
+                lists[place] = max(lists[place], np.float32(0.0))
+                if np.isinf(lists[place]):
+                    indices[place] = -1
+
+
+def finish_lists(distance: FloatArray, index: IntArray, *, num_threads: int | None = None) -> None:
+    """Turns the heaps that the tiles were entered into, into lists with the nearest first, in place."""
+    map_ranges(lambda lo, hi: _finish(distance, index, lo, hi), 0, len(distance), num_threads=num_threads)
 
 
 def _tile_size(num_images: int) -> int:

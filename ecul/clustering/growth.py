@@ -1,0 +1,174 @@
+"""How seconds and memory grow with the number of images: measured runs of the clustering, and the fitted exponents."""
+
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ecul.clustering.diagnostics import label_quality
+from ecul.clustering.pipeline import cluster
+from ecul.clustering.reference import dense_clustering
+from ecul.clustering.simulate import (
+    SYSU_MODALITY,
+    even_counts,
+    modality_of_groups,
+    simulate_bank,
+    sysu_counts,
+)
+from ecul.types import ClusteringParameters, FeatureBank, IntArray
+
+STAGES = ("search", "encode", "extend", "jaccard", "dbscan")
+"""The filter is part of `extend`: what it drops is never written."""
+WARM_UP_IMAGES = 600
+SAMPLE_SECONDS = 0.005
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run.
+
+    Attributes:
+        images: N.
+        seconds: by stage, and `after_search` and `total`.
+        peak_mib: largest memory of the process during the run beyond what it had before (features included there).
+        clusters: found.
+        figures: quality against the simulated identities, recall of an approximate search.
+    """
+
+    images: int
+    seconds: dict[str, float]
+    peak_mib: float
+    clusters: int
+    figures: dict[str, float]
+
+
+def simulated(num_images: int, dim: int, groups: str, seed: int) -> tuple[FeatureBank, IntArray]:
+    """A simulated bank and its identities; `groups` is `sysu` or a number of cameras."""
+    if groups == "sysu":
+        return simulate_bank(sysu_counts(num_images), SYSU_MODALITY, dim, seed=seed)
+    num_groups = int(groups)
+    return simulate_bank(even_counts(num_images, num_groups), modality_of_groups(num_groups), dim, seed=seed)
+
+
+def resident_bytes() -> float:
+    """Memory the process holds now; its peak so far where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def with_peak(function: Callable[[], Result]) -> tuple[Result, float]:
+    """The function's result, and the most memory held while it ran beyond that held before, in MiB, by sampling."""
+    before = resident_bytes()
+    peak, done = before, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(SAMPLE_SECONDS):
+            peak = max(peak, resident_bytes())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        result = function()
+    finally:
+        done.set()
+        watcher.join()
+    return result, (max(peak, resident_bytes()) - before) / 2**20
+
+
+def warm_up(parameters: ClusteringParameters, groups: str) -> None:
+    """Compiles the kernels, or loads them from their cache."""
+    cluster(simulated(WARM_UP_IMAGES, 32, groups, 0)[0], parameters)
+
+
+def measure(
+    bank: FeatureBank, identity: IntArray, parameters: ClusteringParameters, *, num_threads: int | None = None
+) -> Measured:
+    """One run of the sparse engine."""
+    result, peak = with_peak(lambda: cluster(bank, parameters, num_threads=num_threads))
+    seconds = {stage: result.diagnostics[f"{stage}_seconds"] for stage in STAGES}
+    figures = label_quality(result.labels, identity, bank.modality)
+    if "search_recall" in result.diagnostics:
+        figures["search_recall"] = result.diagnostics["search_recall"]
+    return Measured(len(bank), _summed(seconds), peak, result.num_clusters, figures)
+
+
+def measure_reference(bank: FeatureBank, identity: IntArray, parameters: ClusteringParameters) -> Measured:
+    """One run of the dense version."""
+    (labels, taken), peak = with_peak(lambda: dense_clustering(bank, parameters))
+    seconds = {stage: taken[f"{stage}_seconds"] for stage in STAGES}
+    seconds["extend"] += taken["filter_seconds"]
+    figures = label_quality(labels, identity, bank.modality)
+    return Measured(len(bank), _summed(seconds), peak, int(labels.max(initial=-1)) + 1, figures)
+
+
+def _summed(seconds: dict[str, float]) -> dict[str, float]:
+    total = sum(seconds.values())
+    return seconds | {"after_search": total - seconds["search"], "total": total}
+
+
+def ratios(engine: Measured, reference: Measured) -> dict[str, float]:
+    """How many times faster and smaller the engine was."""
+    return {
+        "after_search": reference.seconds["after_search"] / engine.seconds["after_search"],
+        "total": reference.seconds["total"] / engine.seconds["total"],
+        "memory": reference.peak_mib / max(engine.peak_mib, 1.0),
+    }
+
+
+def exponent(runs: Sequence[Measured], stage: str) -> float:
+    """Slope of log seconds over log N by least squares; NaN with fewer than two sizes."""
+    sizes = np.array([run.images for run in runs], float)
+    if len(np.unique(sizes)) < 2:
+        return float("nan")
+    seconds = np.array([max(run.seconds[stage], 1e-6) for run in runs])
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+def plot_growth(runs: Sequence[Measured], path: str | Path, *, title: str) -> None:
+    """Draws seconds and peak memory against the number of images, both axes logarithmic."""
+    from matplotlib.figure import Figure
+
+    figure: Any = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    sizes = [run.images for run in runs]
+    for stage in (*STAGES, "after_search"):
+        left.loglog(sizes, [max(run.seconds[stage], 1e-6) for run in runs], marker="o", label=stage)
+    left.set(xlabel="images", ylabel="seconds", title=title)
+    left.legend()
+    right.loglog(sizes, [max(run.peak_mib, 0.1) for run in runs], marker="o", color="black")
+    right.set(xlabel="images", ylabel="peak MiB beyond the features", title="memory")
+    figure.savefig(path, dpi=120)
+
+
+def stamp() -> dict[str, str]:
+    """Where and when: processor, number of processors this process may use, and versions."""
+    import os
+    import platform
+
+    import numba
+
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        name = names[0] if names else name
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": name,
+        "threads": str(threads),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "python": platform.python_version(),
+        "time": time.strftime("%Y-%m-%d"),
+    }

@@ -1,0 +1,131 @@
+"""`ecul bench cluster`: seconds and memory of the clustering, stage by stage, as the number of images grows."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ecul.clustering.growth import Measured
+    from ecul.types import ClusteringParameters
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the options of `ecul bench cluster`."""
+    parser = subparsers.add_parser(
+        "cluster",
+        help="the clustering engine on simulated features",
+        description="Clusters simulated features of each size and prints seconds by stage, peak memory beyond the "
+        "features, and the fitted growth exponents. The filter's time is part of extend.",
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", required=True, metavar="N", help="numbers of images")
+    parser.add_argument("--dim", type=int, default=2048, help="embedding size (default: 2048)")
+    parser.add_argument("--groups", default="sysu", help="sysu (its six camera totals, scaled) or a number of cameras")
+    parser.add_argument("--preset", default="emcc", help="the distance (default: emcc)")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--index", choices=("flat", "ivf", "hnsw"), default="flat", help="flat is exact")
+    parser.add_argument("--reference", action="store_true", help="run the dense version beside it")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads to use (default: all processors)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; a plot goes beside it as .png")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures each size and prints as it goes.
+
+    Raises:
+        ConfigError: a size, a number of groups or a parameter that cannot be used.
+    """
+    from ecul.clustering import growth
+    from ecul.settings import clustering_parameters, parse_assignments
+
+    _check(args)
+    parameters = clustering_parameters(args.preset, {**parse_assignments(args.set), "index": args.index})
+    growth.warm_up(parameters, args.groups)
+    print(_header())
+    runs: list[Measured] = []
+    references: list[Measured] = []
+    for size in args.sizes:
+        runs.append(_measure(args, parameters, size, references))
+    _print_exponents(runs)
+    if args.json is not None:
+        _save(args, runs, references)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from ecul.errors import ConfigError
+
+    if min(args.sizes) < 2 or args.dim < 2:
+        raise ConfigError(f"--sizes {min(args.sizes)} and --dim {args.dim} must both be at least 2")
+    if args.groups != "sysu" and not (args.groups.isdigit() and 1 <= int(args.groups) <= 1000):
+        raise ConfigError(f"--groups is {args.groups!r}, expected sysu or a number of cameras from 1 to 1000")
+    if args.threads is not None and args.threads < 1:
+        raise ConfigError(f"--threads is {args.threads}, expected at least 1")
+    if args.reference and args.preset not in ("emcc", "kreciprocal"):
+        raise ConfigError(f"--reference knows the presets emcc and kreciprocal, not {args.preset}")
+    if args.json is not None and not args.json.parent.is_dir():
+        raise ConfigError(f"--json {args.json}: there is no folder {args.json.parent}")
+
+
+def _measure(
+    args: argparse.Namespace, parameters: "ClusteringParameters", size: int, references: "list[Measured]"
+) -> "Measured":
+    from ecul.clustering import growth
+
+    bank, identity = growth.simulated(size, args.dim, args.groups, args.seed)
+    run = growth.measure(bank, identity, parameters, num_threads=args.threads)
+    print(_row("sparse", run), flush=True)
+    if args.reference:
+        dense = growth.measure_reference(bank, identity, parameters)
+        references.append(dense)
+        print(_row("dense", dense))
+        times = growth.ratios(run, dense)
+        print("  " + ", ".join(f"{name} {value:.1f}x" for name, value in times.items()), flush=True)
+    return run
+
+
+def _header() -> str:
+    from ecul.clustering.growth import STAGES
+
+    names = (*STAGES, "after", "total", "MiB", "clusters", "cross_p", "cross_r", "recall")
+    return f"{'':<8}{'images':>9}" + "".join(f"{name:>9}" for name in names)
+
+
+def _row(name: str, run: "Measured") -> str:
+    seconds = "".join(f"{value:9.3f}" for value in run.seconds.values())
+    precision, recall = run.figures["cross_precision"], run.figures["cross_recall"]
+    found = run.figures.get("search_recall", 1.0)
+    counts = f"{run.peak_mib:9.1f}{run.clusters:9d}{precision:9.3f}{recall:9.3f}{found:9.3f}"
+    return f"{name:<8}{run.images:>9}" + seconds + counts
+
+
+def _print_exponents(runs: "list[Measured]") -> None:
+    from ecul.clustering.growth import exponent
+
+    if len({run.images for run in runs}) < 2:
+        return
+    values = "".join(f"{exponent(runs, stage):9.2f}" for stage in runs[0].seconds)
+    print(f"{'exponent':<17}" + values)
+
+
+def _save(args: argparse.Namespace, runs: "list[Measured]", references: "list[Measured]") -> None:
+    """Writes the JSON and the plot beside it."""
+    from ecul.clustering import growth
+    from ecul.errors import DataError
+
+    report = {
+        "machine": growth.stamp(),
+        "options": {name: getattr(args, name) for name in ("sizes", "dim", "groups", "preset", "set", "index", "seed")},
+        "runs": [asdict(run) for run in runs],
+        "reference": [asdict(run) for run in references],
+        "ratios": [growth.ratios(run, dense) for run, dense in zip(runs, references, strict=False)],
+        "exponents": {stage: growth.exponent(runs, stage) for stage in runs[0].seconds} if len(runs) > 1 else {},
+    }
+    try:
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
+        growth.plot_growth(runs, args.json.with_suffix(".png"), title=f"{args.preset}, {args.dim}-d, {args.index}")
+    except OSError as error:
+        raise DataError(f"cannot write {args.json}: {error.strerror}") from None

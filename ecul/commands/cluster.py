@@ -1,0 +1,59 @@
+"""`ecul cluster`: pseudo-labels of any features."""
+
+import argparse
+from pathlib import Path
+
+PRESETS = ("emcc", "kreciprocal", "modality_balanced", "balanced_neighbours", "camera_aware")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the `cluster` sub-command."""
+    parser = subparsers.add_parser(
+        "cluster",
+        help="pseudo-labels of any features",
+        description="Clusters features and prints figures of the result; with identities, its quality too.",
+        epilog="FEATURES.npz holds features (N, D), modality (N: 0 visible, 1 infrared), camera (N) and, if known, "
+        "identity (N). Parameters for --set: eps, min_samples, index (flat, ivf, hnsw), groups (modality_camera, "
+        "modality), k1, k2, k3, k1_intra, k1_inter, k2_intra, k2_inter, as far as the preset has them.",
+    )
+    parser.add_argument("features", type=Path, metavar="FEATURES.npz")
+    parser.add_argument("--preset", default="emcc", choices=PRESETS, help="the distance (default: emcc)")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="replaces a number of the preset"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="LABELS.npz", help="labels (N), -1 is noise")
+    parser.add_argument(
+        "--graph-out", type=Path, metavar="GRAPH.npz", help="sparse distances up to eps, for scipy.sparse.load_npz"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads to use (default: all processors)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reads, clusters, writes, prints.
+
+    Raises:
+        DataError: a file that cannot be read or written, or arrays that cannot be clustered.
+        ConfigError: a parameter that the preset does not have, or a value out of range.
+    """
+    from ecul.clustering.archive import read_features, write_graph, write_labels
+    from ecul.clustering.diagnostics import label_quality
+    from ecul.clustering.pipeline import cluster
+    from ecul.errors import ConfigError
+    from ecul.settings import clustering_parameters, parse_assignments
+
+    if args.threads is not None and args.threads < 1:
+        raise ConfigError(f"--threads is {args.threads}, expected at least 1")
+    parameters = clustering_parameters(args.preset, parse_assignments(args.set))
+    bank, identity = read_features(args.features)
+    result = cluster(bank, parameters, num_threads=args.threads)
+    write_labels(args.out, result.labels)
+    if args.graph_out is not None:
+        write_graph(args.graph_out, result.graph)
+    figures = dict(result.diagnostics)
+    if identity is not None:
+        quality = label_quality(result.labels, identity, bank.modality)
+        figures |= {f"quality/{name}": value for name, value in quality.items()}
+    for name, value in figures.items():
+        print(f"{name:<28}{value:.6g}")
+    return 0
