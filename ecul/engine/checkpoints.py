@@ -17,6 +17,7 @@ from ecul.engine.state import check_checkpoint
 from ecul.errors import CheckpointError
 
 log = logging.getLogger(__name__)
+STATE_FILE = "state.pt"
 
 
 class LocalStore:
@@ -95,12 +96,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def find_checkpoint(path: Path) -> Path:
     """Returns the newest checkpoint of a run directory, or the file itself.
 
+    Local runs keep checkpoints/epoch_NNNN.pt, distributed ones checkpoints/epoch_NNNN/state.pt.
+
     Raises:
         CheckpointError: there is none.
     """
     if path.is_file():
         return path
-    files = sorted((path / "checkpoints").glob("epoch_*.pt"))
+    folder = path / "checkpoints"
+    files = sorted([*folder.glob("epoch_*.pt"), *folder.glob(f"epoch_*/{STATE_FILE}")])
     if not files:
         raise CheckpointError(f"{path} is neither a checkpoint nor a run directory with checkpoints/epoch_*.pt")
     return files[-1]
