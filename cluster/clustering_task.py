@@ -1,0 +1,146 @@
+"""The epoch's clustering as a Ray task: features go to the object store once, compact labels come back."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import ray
+import ray.exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from cluster.config import ClusteringTaskConfig
+from ecul.errors import TrainingError
+from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
+
+log = logging.getLogger(__name__)
+LOST = (
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.LocalRayletDiedError,
+)
+_NOTICE_S = 30.0
+
+
+def hide_gpus(config: ClusteringTaskConfig) -> None:
+    """Keeps a task that reserved no GPU off those of others; one that borrows may use the waiting worker's."""
+    if not config.num_gpus and not config.borrow:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def task_threads(config: ClusteringTaskConfig) -> int | None:
+    """Threads of a task; None for all of the machine."""
+    if config.num_threads is not None:
+        return config.num_threads
+    return None if config.borrow else max(1, int(config.num_cpus))
+
+
+def use_threads(num_threads: int | None) -> None:
+    """Sets torch's threads, which Ray's OMP_NUM_THREADS=1 keeps at one; the engine's kernels are told by argument."""
+    import torch
+
+    torch.set_num_threads(num_threads or len(os.sched_getaffinity(0)))
+
+
+def task_options(config: ClusteringTaskConfig, name: str) -> dict[str, Any]:
+    """Returns the Ray options of a clustering task. Retries are ours, so that each is seen and the data is put anew."""
+    options: dict[str, Any] = {"max_retries": 0, "name": name, "num_cpus": config.num_cpus, "num_gpus": config.num_gpus}
+    if config.resources:
+        options["resources"] = dict(config.resources)
+    options["scheduling_strategy"] = config.strategy
+    if config.borrow:
+        options |= {"num_cpus": 0, "num_gpus": 0}
+        if not config.resources and config.strategy == "DEFAULT":
+            here = ray.get_runtime_context().get_node_id()
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=True)
+    return options
+
+
+def cluster_bank(
+    bank: FeatureBank, request: ClusteringRequest, config: ClusteringTaskConfig
+) -> tuple[ClusteringResult, float]:
+    """Runs in the task: returns the labels and the seconds it took. `bank` is read-only memory of the object store."""
+    hide_gpus(config)
+    use_threads(task_threads(config))
+    from ecul.clustering.pipeline import cluster_epoch
+
+    start = time.perf_counter()
+    result = cluster_epoch(bank, request, num_threads=task_threads(config))
+    return result, time.perf_counter() - start
+
+
+class RemoteCluster:
+    """A `ClusterFn` that runs the clustering as a task somewhere in the cluster."""
+
+    def __init__(self, config: ClusteringTaskConfig, warn: Callable[[str], None]) -> None:
+        """Takes the task's resources and whom to tell of lost processes."""
+        self._config = config
+        self._warn = warn
+
+    def __call__(self, bank: FeatureBank, request: ClusteringRequest) -> ClusteringResult:
+        """Returns the epoch's pseudo-labels, with the transfer's figures among the diagnostics.
+
+        Raises:
+            TrainingError: processes were lost more often than `max_retries`, or `timeout_s` passed.
+        """
+        deadline = time.monotonic() + self._config.timeout_s
+        for attempt in range(self._config.max_retries + 1):
+            try:
+                return self._once(bank, request, deadline, attempt)
+            except LOST as error:
+                self._warn(f"clustering attempt {attempt + 1} was lost ({describe(error)}); trying again")
+        raise TrainingError(
+            f"the clustering's process was lost {self._config.max_retries + 1} times in one epoch; if memory ran out, "
+            "give it a larger machine (clustering.resources) or raise clustering.shards"
+        )
+
+    def _once(self, bank: FeatureBank, request: ClusteringRequest, deadline: float, attempt: int) -> ClusteringResult:
+        start = time.perf_counter()
+        reference = ray.put(bank)
+        put_seconds = time.perf_counter() - start
+        if self._config.shards > 1:
+            from cluster.clustering_shards import cluster_sharded
+
+            result, seconds = cluster_sharded(reference, bank, request, self._config, self._wait_until(deadline))
+        else:
+            task = ray.remote(cluster_bank).options(**task_options(self._config, "clustering"))
+            result, seconds = self._wait_until(deadline)(task.remote(reference, request, self._config))
+        total = time.perf_counter() - start
+        figures = {
+            "task/put_seconds": put_seconds,
+            "task/seconds": seconds,
+            "task/overhead_seconds": total - seconds,
+            "task/object_mib": bank.features.nbytes / 2**20,
+            "task/attempts": attempt + 1.0,
+        }
+        return replace(result, diagnostics=dict(result.diagnostics) | figures)
+
+    def _wait_until(self, deadline: float) -> Callable[[Any], Any]:
+        """Returns a `ray.get` that says why it waits and ends at the deadline."""
+
+        def wait(reference: Any) -> Any:
+            told = False
+            while not ray.wait([reference], timeout=min(_NOTICE_S, max(0.0, deadline - time.monotonic())))[0]:
+                free = ray.available_resources()
+                state = f"free now: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs"
+                if time.monotonic() >= deadline:
+                    raise TrainingError(
+                        f"the clustering did not end within clustering.timeout_s={self._config.timeout_s:g} s; "
+                        f"it needs {self._config.num_cpus:g} CPUs, {self._config.num_gpus:g} GPUs; {state}"
+                    )
+                if not told:
+                    log.info("waiting for the clustering; %s", state)
+                    told = True
+            return ray.get(reference)
+
+        return wait
+
+
+def describe(error: BaseException) -> str:
+    """Returns an error's kind and the first line of its text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

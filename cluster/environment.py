@@ -1,0 +1,87 @@
+"""Ray's environment, and joining or starting a cluster. `prepare` must run before ray is imported."""
+
+import importlib.util
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ecul.errors import ConfigError, EculError
+
+log = logging.getLogger(__name__)
+LOOPBACK = "127.0.0.1"
+
+DEFAULTS: Mapping[str, str] = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_COLOR_PREFIX": "0",
+}
+
+# The first is Ray's only switch that keeps all sockets on loopback on Linux too; a laptop is not preempted.
+LOCAL: Mapping[str, str] = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+
+
+def prepare(*, local: bool = False, health_check_interval_s: float = 0.2, start_timeout_s: float = 60) -> None:
+    """Sets what Ray reads from the environment; what the user has set stays.
+
+    Token authentication on, usage statistics off, no doubled output, and Train's intervals: its controller passes
+    them on to the workers.
+
+    Args:
+        local: a cluster of this process alone is wanted, on loopback only.
+        health_check_interval_s: as in `ClusterConfig`.
+        start_timeout_s: as in `ClusterConfig`.
+    """
+    wanted = (
+        dict(DEFAULTS)
+        | (LOCAL if local else {})
+        | {
+            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": f"{health_check_interval_s:g}",
+            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{start_timeout_s:g}",
+        }
+    )
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
+
+
+def connect(address: str, *, num_cpus: float | None = None, temp_dir: str | None = None) -> None:
+    """Joins the cluster at `address`, or starts one in this process for `local`.
+
+    Args:
+        address: `auto` (the cluster of this machine or job), `host:port`, or `local`. A local one listens on loopback.
+        num_cpus: logical CPUs of a local one; None for the machine's.
+        temp_dir: session folder of a local one; short, since socket paths are limited to 107 bytes.
+
+    Raises:
+        ConfigError: nothing answers at the address.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {"logging_level": logging.WARNING}
+    if address == "local":
+        # With the dashboard where it is installed (ray[default]): without it Train warns each second.
+        options |= {
+            "address": "local",
+            "num_cpus": num_cpus,
+            "include_dashboard": importlib.util.find_spec("aiohttp_cors") is not None,
+            "dashboard_host": LOOPBACK,
+            "_node_ip_address": LOOPBACK,
+            "_temp_dir": temp_dir,
+        }
+    else:
+        options["address"] = address
+    try:
+        ray.init(**options)
+    except ConnectionError as error:
+        first = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"no Ray cluster at {address} ({first}); start one with `ray start --head`, or use --address local"
+        ) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise EculError(f"Ray did not start: {first}") from None

@@ -1,0 +1,126 @@
+"""Run directories on any storage that pyarrow or fsspec understands."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from pyarrow import fs as arrow_fs
+
+from ecul.errors import CheckpointError, ConfigError
+
+SETTINGS_FILE = "cluster.json"
+EVENTS_FILE = "events.jsonl"
+SNAPSHOT_FILE = "checkpoint_manager_snapshot.json"
+
+
+def resolve_storage(storage: str) -> str:
+    """Returns the storage as workers need it: an absolute path, or the URI as it is."""
+    return storage if "://" in storage else str(Path(storage).expanduser().absolute())
+
+
+class RunFolder:
+    """The folder of one run, local or remote."""
+
+    def __init__(self, storage: str, name: str) -> None:
+        """Takes the storage that all runs share (a path or URI) and the run's name.
+
+        Raises:
+            ConfigError: the storage is of an unknown kind or cannot be reached.
+        """
+        self.uri = f"{storage.rstrip('/')}/{name}"
+        try:
+            self._fs, path = arrow_fs.FileSystem.from_uri(resolve_storage(storage))
+        except (pyarrow.ArrowInvalid, OSError, ValueError, ImportError) as error:
+            raise ConfigError(f"storage {storage}: {str(error).splitlines()[0]}") from None
+        self.path = f"{path.rstrip('/')}/{name}"
+
+    @property
+    def local(self) -> Path | None:
+        """The folder as a path, where it is one."""
+        return Path(self.path) if isinstance(self._fs, arrow_fs.LocalFileSystem) else None
+
+    def exists(self, name: str = "") -> bool:
+        """Whether the folder, or a file in it, is there."""
+        return self._fs.get_file_info(self._join(name)).type != arrow_fs.FileType.NotFound
+
+    def read(self, name: str) -> bytes | None:
+        """Returns the content of a file, or None where there is none."""
+        if not self.exists(name):
+            return None
+        with self._fs.open_input_stream(self._join(name)) as stream:
+            return stream.read()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replaces a file; in one step where it can be renamed."""
+        self._fs.create_dir(self.path, recursive=True)
+        target = self._join(name)
+        partial = target if self.local is None else f"{target}.partial"
+        with self._fs.open_output_stream(partial) as stream:
+            stream.write(content)
+        if partial != target:
+            self._fs.move(partial, target)
+
+    def append(self, name: str, line: Mapping[str, Any]) -> None:
+        """Adds a line of JSON to a file; storage that cannot append has it written anew."""
+        text = (json.dumps(dict(line)) + "\n").encode()
+        if self.local is None:
+            self.write(name, (self.read(name) or b"") + text)
+            return
+        self.local.mkdir(parents=True, exist_ok=True)
+        with (self.local / name).open("ab") as file:
+            file.write(text)
+
+    def read_json(self, name: str) -> Any | None:
+        """Returns a file's JSON, or None where there is no file."""
+        content = self.read(name)
+        return None if content is None else json.loads(content)
+
+    def upload(self, source: Path) -> None:
+        """Copies the files directly inside a local folder here."""
+        self._fs.create_dir(self.path, recursive=True)
+        for file in sorted(source.iterdir()):
+            if file.is_file():
+                with file.open("rb") as content, self._fs.open_output_stream(self._join(file.name)) as stream:
+                    shutil.copyfileobj(content, stream)
+
+    def checkpoint_names(self) -> list[str]:
+        """Names of the checkpoint folders, oldest epoch first."""
+        selector = arrow_fs.FileSelector(self._join("checkpoints"), allow_not_found=True)
+        return sorted(
+            info.base_name for info in self._fs.get_file_info(selector) if info.base_name.startswith("epoch_")
+        )
+
+    def drop_broken_snapshot(self) -> bool:
+        """Removes Train's list of checkpoints where it was cut short or names lost ones; returns whether it did.
+
+        The newest readable checkpoint is then looked for in the folder itself.
+        """
+        content = self.read(SNAPSHOT_FILE)
+        if content is None:
+            return False
+        try:
+            listed = [entry["checkpoint_dir_name"] for entry in json.loads(content)["checkpoint_results"]]
+        except (ValueError, KeyError, TypeError):
+            listed = None
+        if listed is not None and all(self.exists(name) for name in listed):
+            return False
+        self._fs.delete_file(self._join(SNAPSHOT_FILE))
+        return True
+
+    def _join(self, name: str) -> str:
+        return f"{self.path}/{name}" if name else self.path
+
+
+def read_settings(folder: RunFolder) -> dict[str, Any]:
+    """Returns what a run was started with.
+
+    Raises:
+        CheckpointError: there is no such run.
+    """
+    settings = folder.read_json(SETTINGS_FILE)
+    if settings is None:
+        raise CheckpointError(f"{folder.uri} holds no run to resume ({SETTINGS_FILE} is missing); check --storage")
+    return settings

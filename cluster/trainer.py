@@ -1,0 +1,154 @@
+"""From configuration to a Ray `TorchTrainer`, and from its outcome to ours."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from cluster.budget import capped_workers, check_batch, check_budget
+from cluster.clustering_task import describe
+from cluster.config import ClusterConfig
+from cluster.hooks import record_event
+from cluster.storage import RunFolder, resolve_storage
+from cluster.worker import train_worker
+from ecul.config import Config
+from ecul.engine.interfaces import FitResult
+from ecul.errors import EculError, TrainingError
+from ecul.settings import config_tree, merge, parse_config
+
+log = logging.getLogger(__name__)
+
+
+def build_trainer(
+    config: Config,
+    cluster: ClusterConfig,
+    *,
+    name: str,
+    storage: str,
+    callbacks: Sequence[ray.train.UserCallback] = (),
+    tracker: str = "none",
+) -> TorchTrainer:
+    """Returns a trainer whose `fit` trains on the cluster that this process has joined.
+
+    An equal name and storage go on from the newest checkpoint there. `run` turns its outcome into ours.
+
+    Args:
+        config: all settings of the training.
+        cluster: how it is laid over the cluster.
+        name: of the run; its folder is `storage`/`name`.
+        storage: path or URI that all nodes share.
+        callbacks: run in the controller; besides ours.
+        tracker: experiment tracker: `none`, or one of `cluster.tracking`.
+
+    Raises:
+        ConfigError: the cluster is too small, or the batch cannot be divided.
+    """
+    check_batch(cluster, config.batch.batch_size)
+    cluster = fitted(cluster, living_nodes())
+    folder = RunFolder(storage, name)
+    return TorchTrainer(
+        train_worker,
+        train_loop_config=worker_settings(config, cluster, name=name, storage=storage, tracker=tracker),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=cluster.num_workers,
+            use_gpu=not cluster.cpu,
+            resources_per_worker=cluster.resources_per_worker,
+            elastic_resize_monitor_interval_s=cluster.resize_interval_s,
+        ),
+        torch_config=TorchConfig(backend="gloo" if cluster.cpu else "nccl", timeout_s=cluster.process_group_timeout_s),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=resolve_storage(storage),
+            failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=cluster.num_to_keep or config.runtime.keep_checkpoints
+            ),
+            callbacks=[FailureEvents(folder), *callbacks],
+            worker_runtime_env={"env_vars": dict(cluster.spawn_env)} if cluster.spawn_env else None,
+            logging_config=ray.train.LoggingConfig(log_level="CRITICAL"),
+        ),
+    )
+
+
+def worker_settings(config: Config, cluster: ClusterConfig, *, name: str, storage: str, tracker: str) -> dict[str, Any]:
+    """Returns what a worker needs as plain data: absolute paths, since its working directory is another."""
+    changes: dict[str, Any] = {"data.root": resolve_storage(config.data.root)}
+    if cluster.cpu:
+        changes["runtime.device"] = "cpu"
+    for path, value in (("warm_start", config.warm_start), ("model.weights", config.model.weights)):
+        if value is not None and "/" in value:
+            changes[path] = resolve_storage(value)
+    return {
+        "config": config_tree(parse_config(merge(config_tree(config), changes))),
+        "cluster": cluster.model_dump(mode="json"),
+        "name": name,
+        "storage": resolve_storage(storage),
+        "tracker": tracker,
+    }
+
+
+def living_nodes() -> list[Mapping[str, float]]:
+    """Returns the resources of each living node of the cluster."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def fitted(cluster: ClusterConfig, nodes: Sequence[Mapping[str, float]]) -> ClusterConfig:
+    """Returns the configuration with an elastic run's most workers lowered so that the clustering has room.
+
+    Raises:
+        ConfigError: even the fewest workers do not fit.
+    """
+    if cluster.autoscaling:
+        return cluster
+    check_budget(cluster, nodes)
+    if cluster.min_workers == cluster.max_workers:
+        return cluster
+    most = capped_workers(cluster, nodes)
+    if most < cluster.max_workers:
+        log.warning("at most %d of %d workers leave room for the clustering task", most, cluster.max_workers)
+    return cluster.updated({"num_workers": [cluster.min_workers, most]})
+
+
+def run(trainer: TorchTrainer) -> FitResult:
+    """Trains to the end and returns rank 0's result.
+
+    Raises:
+        EculError: what the training itself raised, or workers that were lost too often.
+    """
+    try:
+        result = trainer.fit().return_value
+    except ray.train.ControllerError as error:
+        if isinstance(error.controller_failure, EculError):
+            raise error.controller_failure from None
+        raise TrainingError(f"Ray Train gave up: {describe(error.controller_failure)}") from error
+    except ray.train.WorkerGroupError as error:
+        failures = "; ".join(f"rank {rank}: {describe(cause)}" for rank, cause in error.worker_failures.items())
+        raise TrainingError(f"workers failed more than max_failures times; the last: {failures}") from error
+    if not isinstance(result, FitResult):
+        raise TrainingError("training ended without a result of rank 0")
+    return result
+
+
+class FailureEvents(ray.train.UserCallback):
+    """Notes lost workers in the run's events, and ends the run at once where a new attempt would fail alike."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Called in the controller after workers died or raised.
+
+        Raises:
+            EculError: one that a worker raised; Train does not retry after an error of a callback.
+        """
+        causes = {rank: getattr(error, "_base_exc", error) for rank, error in worker_exceptions.items()}
+        for rank, cause in sorted(causes.items()):
+            record_event(self._folder, "worker_failed", rank=rank, error=describe(cause))
+            if not isinstance(cause, EculError):
+                log.warning("rank %d failed (%s)", rank, describe(cause))
+        for cause in causes.values():
+            if isinstance(cause, EculError):
+                raise cause

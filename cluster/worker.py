@@ -1,0 +1,56 @@
+"""The training function of a Ray worker: `ecul.engine.fit` with Ray's hooks."""
+
+import logging
+from typing import Any
+
+import ray
+import ray.train
+import torch
+
+from cluster.clustering_task import RemoteCluster
+from cluster.config import ClusterConfig, parse_cluster_config
+from cluster.hooks import RayStore, make_reporter
+from cluster.storage import RunFolder
+from ecul import runtime
+from ecul.engine.fit import fit
+from ecul.engine.interfaces import FitResult
+from ecul.errors import ConfigError
+from ecul.settings import parse_config
+
+SETTINGS_MARKER = ".validate_storage_marker"
+
+
+def train_worker(settings: dict[str, Any]) -> FitResult | None:
+    """Trains in each worker; returns the result on rank 0.
+
+    Args:
+        settings: plain data, see `cluster.trainer.worker_settings`.
+
+    Raises:
+        EculError: bad data or settings, or training that cannot go on; the run then stops without new attempts.
+    """
+    quieten()
+    cluster = parse_cluster_config(settings["cluster"])
+    config = parse_config(settings["config"])
+    torch.set_num_threads(worker_threads(cluster))
+    folder = RunFolder(settings["storage"], settings["name"])
+    if not folder.exists(SETTINGS_MARKER):
+        node = ray.util.get_node_ip_address()
+        raise ConfigError(f"node {node} does not see {folder.uri}; give a storage that all nodes share (--storage)")
+    reporter = make_reporter(folder, settings["tracker"])
+    store = RayStore(folder, asynchronous=cluster.async_checkpoints)
+    result = fit(config, cluster_fn=RemoteCluster(cluster.clustering, reporter.warn), reporter=reporter, store=store)
+    return result if runtime.is_main() else None
+
+
+def worker_threads(cluster: ClusterConfig) -> int:
+    """Torch threads of a worker; Ray alone would leave one."""
+    return cluster.threads_per_worker or max(1, int(cluster.cpus_per_worker))
+
+
+def quieten() -> None:
+    """Lets our own lines and everyone's warnings through, and nothing else."""
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    for name in ("ecul", "cluster"):
+        logging.getLogger(name).setLevel(logging.INFO)
