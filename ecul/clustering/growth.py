@@ -1,5 +1,8 @@
 """How seconds and memory grow with the number of images: measured runs of the clustering, and the fitted exponents."""
 
+import contextlib
+import ctypes
+import gc
 import resource
 import sys
 import threading
@@ -66,8 +69,16 @@ def resident_bytes() -> float:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def _return_free_memory() -> None:
+    """Hands freed memory back to the system (glibc), so that reusing it counts again."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def with_peak(function: Callable[[], Result]) -> tuple[Result, float]:
     """The function's result, and the most memory held while it ran beyond that held before, in MiB, by sampling."""
+    gc.collect()
+    _return_free_memory()
     before = resident_bytes()
     peak, done = before, threading.Event()
 
