@@ -1,0 +1,76 @@
+"""What a sweep may optimise. Nothing here looks at test identities, and no name can make it."""
+
+from collections.abc import Mapping
+
+from ecul.errors import ConfigError
+
+LABEL_FREE: dict[str, str] = {
+    "stability": "adjusted Rand index between the clusters and those of a slightly smaller eps",
+    "silhouette": "mean silhouette on the Jaccard distances",
+    "cross_modality_share": "share of the clusters that hold both modalities",
+    "multi_camera_share": "share of the clusters that hold several cameras",
+    "clustered_share": "share of the images that are in a cluster",
+    "label_free_product": "stability x cross_modality_share x clustered_share x silhouette (0 where it is negative)",
+}
+COST: dict[str, str] = {
+    "clustering_seconds": "wall seconds of one united clustering",
+    "pairs_per_image": "Jaccard distances up to eps that are kept, per image",
+}
+VALIDATION_FEATURES: dict[str, str] = {
+    "validation_pair_f1": "F1 of 'same cluster' against 'same person' over pairs of validation images",
+    "validation_cross_modality_f1": "the same over pairs of a visible and an infrared validation image",
+    "validation_ari": "adjusted Rand index of the validation clusters against the people",
+    "validation_nmi": "normalised mutual information of the same",
+    "validation_visible_ari": "the same of clustering.intra on the visible validation images",
+    "validation_infrared_ari": "the same of clustering.intra on the infrared validation images",
+}
+VALIDATION_FULL: dict[str, str] = {
+    "validation_map": "mAP of retrieval across modalities among validation people, after training",
+    "validation_rank1": "its Rank-1",
+    "validation_minp": "its mINP",
+}
+FULL_COST: dict[str, str] = {"clustering_seconds": COST["clustering_seconds"]}
+
+
+def choices(fidelity: str) -> dict[str, str]:
+    """Returns the objectives of a fidelity, with what each is."""
+    own = VALIDATION_FEATURES | COST if fidelity == "features" else VALIDATION_FULL | FULL_COST
+    return {**own, **LABEL_FREE}
+
+
+def check_objective(metric: str, fidelity: str) -> None:
+    """Makes sure that a metric may be optimised.
+
+    Raises:
+        ConfigError: it is of test identities, of the other fidelity, or unknown.
+    """
+    known = choices(fidelity)
+    if metric in known:
+        return
+    if "test" in metric or metric.startswith("evaluation") or metric in ("map", "rank1", "minp"):
+        raise ConfigError(
+            f"objective {metric!r} would choose hyperparameters on test identities; "
+            f"take one of {', '.join(known)} (the test split is for the final number alone)"
+        )
+    hint = " (it belongs to the other fidelity)" if metric in (VALIDATION_FEATURES | VALIDATION_FULL) else ""
+    raise ConfigError(f"unknown objective {metric!r} for fidelity {fidelity}{hint}; known: {', '.join(known)}")
+
+
+def label_free_figures(diagnostics: Mapping[str, float]) -> dict[str, float]:
+    """Returns the label-free objectives of one clustering's diagnostics (`ecul.clustering.pipeline`)."""
+    figures = {
+        "stability": diagnostics["stability"],
+        "silhouette": diagnostics["silhouette"],
+        "cross_modality_share": diagnostics["cross_modality_share"],
+        "multi_camera_share": diagnostics["multi_camera_share"],
+        "clustered_share": 1.0 - diagnostics["noise_share"],
+    }
+    product = max(figures["silhouette"], 0.0)
+    for name in ("stability", "cross_modality_share", "clustered_share"):
+        product *= figures[name]
+    return figures | {"label_free_product": product}
+
+
+def f1(precision: float, recall: float) -> float:
+    """Harmonic mean; 0 where both are 0."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
