@@ -103,9 +103,10 @@ class RemoteCluster:
         reference = ray.put(bank)
         put_seconds = time.perf_counter() - start
         if self._config.shards > 1:
-            from cluster.clustering_shards import cluster_sharded
+            from cluster.clustering_shards import TaskGraph, cluster_sharded
 
-            result, seconds = cluster_sharded(reference, bank, request, self._config, self._wait_until(deadline))
+            graph = TaskGraph(self._config, task_options(self._config, "clustering"), task_threads(self._config))
+            result, seconds = cluster_sharded(reference, bank, request, graph, self._wait_until(deadline))
         else:
             task = ray.remote(cluster_bank).options(**task_options(self._config, "clustering"))
             result, seconds = self._wait_until(deadline)(task.remote(reference, request, self._config))

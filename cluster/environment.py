@@ -35,14 +35,11 @@ def prepare(*, local: bool = False, health_check_interval_s: float = 0.2, start_
         health_check_interval_s: as in `ClusterConfig`.
         start_timeout_s: as in `ClusterConfig`.
     """
-    wanted = (
-        dict(DEFAULTS)
-        | (LOCAL if local else {})
-        | {
-            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": f"{health_check_interval_s:g}",
-            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{start_timeout_s:g}",
-        }
-    )
+    intervals = {
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": f"{health_check_interval_s:g}",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{start_timeout_s:g}",
+    }
+    wanted = {**DEFAULTS, **(LOCAL if local else {}), **intervals}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
 

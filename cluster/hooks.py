@@ -2,8 +2,8 @@
 
 import logging
 import tempfile
-import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,9 @@ class WithEvents:
 
 def record_event(folder: RunFolder, event: str, **details: Any) -> None:
     """Adds a line to the run's events: when, what, and details."""
-    folder.append(EVENTS_FILE, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **details})
+    folder.append(
+        EVENTS_FILE, {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **details}
+    )
 
 
 def make_reporter(folder: RunFolder, tracker: str) -> Reporter:

@@ -1,0 +1,106 @@
+"""One Ray cluster for all of these tests, started at the first that needs it, and what they compare."""
+
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cluster.config import ClusterConfig, load_cluster_config
+from cluster.environment import prepare
+from ecul.config import Config
+from ecul.engine.checkpoints import LocalStore
+from ecul.engine.fit import fit
+from ecul.engine.local import LocalCluster, RunDirectory
+from tests.with_ray.runs import SmallCluster
+
+THIRD_PARTY = (
+    "ignore::DeprecationWarning:ray",
+    "ignore::FutureWarning:ray",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks these tests, and passes over warnings that Ray's own code raises."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.ray)
+            for text in THIRD_PARTY:
+                item.add_marker(pytest.mark.filterwarnings(text))
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[SmallCluster]:
+    """A head with 6 logical CPUs on loopback."""
+    temp = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
+    before = dict(os.environ)
+    os.environ |= {
+        "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    prepare(local=True)
+    import ray
+    from ray.cluster_utils import Cluster
+
+    handle = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 6,
+            "include_dashboard": importlib.util.find_spec("aiohttp_cors") is not None,
+            "node_ip_address": "127.0.0.1",
+            "object_store_memory": 200 * 2**20,
+            "temp_dir": str(temp),
+            "_system_config": {
+                "health_check_initial_delay_ms": 0,
+                "health_check_period_ms": 500,
+                "health_check_timeout_ms": 1000,
+                "health_check_failure_threshold": 2,
+            },
+        },
+    )
+    context = ray.init(address=handle.address, logging_level="WARNING", log_to_driver=False)
+    url = context.dashboard_url
+    yield SmallCluster(handle, handle.address, f"http://{url}" if url else None, dict(os.environ))
+    ray.shutdown()
+    handle.shutdown()
+    shutil.rmtree(temp, ignore_errors=True)
+    os.environ.clear()
+    os.environ |= before
+
+
+@pytest.fixture(scope="session")
+def small() -> Callable[..., ClusterConfig]:
+    """A function from {dotted path: value} to a cluster configuration of one CPU worker."""
+
+    def build(changes: dict[str, Any] | None = None) -> ClusterConfig:
+        base = {"cpu": True, "cpus_per_worker": 1, "clustering.borrow": False, "max_failures": 2}
+        return load_cluster_config(None, base | (changes or {}))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def frozen_config(tiny_config: Callable[..., Config]) -> Config:
+    """A training whose statistics are frozen, so that the number of workers changes only the rounding."""
+    return tiny_config({"model.batch_norm": "frozen"})
+
+
+@pytest.fixture(scope="session")
+def local_run(frozen_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same training without Ray."""
+    folder = tmp_path_factory.mktemp("local") / "run"
+    torch.set_num_threads(1)
+    fit(frozen_config, cluster_fn=LocalCluster(1), reporter=RunDirectory(folder), store=LocalStore(folder, keep=9))
+    return folder

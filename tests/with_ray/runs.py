@@ -1,0 +1,67 @@
+"""Running and comparing trainings."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cluster.config import ClusterConfig
+from ecul.config import Config
+from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
+from ecul.engine.local import read_records
+
+_CHANGING = ("seconds", "images_per_second", "task/", "gpu_memory")
+
+
+@dataclass
+class SmallCluster:
+    """The cluster of the test session.
+
+    Attributes:
+        handle: Ray's simulated cluster; nodes can be added and killed.
+        address: where drivers join it.
+        dashboard: URL of its dashboard, or None where that is not installed.
+        environment: what a driver in another process needs to join.
+    """
+
+    handle: Any
+    address: str
+    dashboard: str | None
+    environment: dict[str, str]
+
+
+def train(config: Config, cluster: ClusterConfig, storage: Path, name: str) -> Path:
+    """Trains on the session's cluster and returns the run's folder."""
+    from cluster.trainer import build_trainer, run
+
+    run(build_trainer(config, cluster, name=name, storage=str(storage)))
+    return storage / name
+
+
+def numbers(folder: Path) -> list[dict[str, float]]:
+    """Returns what a run computed in each epoch, without times and transfers."""
+    return [
+        {key: value for key, value in record.items() if not any(part in key for part in _CHANGING)}
+        for record in read_records(folder)
+    ]
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """Returns a run's last checkpoint."""
+    return read_checkpoint(find_checkpoint(folder))
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    """Returns what the run directory says happened."""
+    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Both runs computed the same bits: numbers of each epoch, labels and weights."""
+    assert numbers(one) == numbers(other)
+    assert json.loads((one / "result.json").read_text()) == json.loads((other / "result.json").read_text())
+    left, right = state(one), state(other)
+    torch.testing.assert_close(left["labels"], right["labels"], rtol=0, atol=0)
+    torch.testing.assert_close(left["model"], right["model"], rtol=0, atol=0)

@@ -1,0 +1,42 @@
+"""The distributed training computes what the local one computes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cluster.config import ClusterConfig
+from ecul.config import Config
+from tests.with_ray.runs import SmallCluster, assert_same_run, events, numbers, state, train
+
+
+def test_one_worker_computes_the_bits_of_the_local_command(
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    local_run: Path,
+    tmp_path: Path,
+):
+    folder = train(frozen_config, small(), tmp_path, "one")
+    assert_same_run(folder, local_run)
+    assert {path.name for path in local_run.iterdir()} <= {path.name for path in folder.iterdir()}
+    assert [event["event"] for event in events(folder)] == ["training", "finished"]
+    assert len(list((folder / "checkpoints").iterdir())) == frozen_config.runtime.keep_checkpoints
+
+
+@pytest.mark.parametrize("num_workers", [2, 4])
+def test_the_number_of_workers_changes_only_the_rounding(
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    local_run: Path,
+    tmp_path: Path,
+    num_workers: int,
+):
+    folder = train(frozen_config, small({"num_workers": num_workers}), tmp_path, "several")
+    torch.testing.assert_close(state(folder)["labels"], state(local_run)["labels"], rtol=0, atol=0)
+    for mine, theirs in zip(numbers(folder), numbers(local_run), strict=True):
+        assert {key for key in mine if not key.startswith("rank")} == set(theirs)
+        for key, value in theirs.items():
+            assert mine[key] == pytest.approx(value, rel=1e-3, abs=1e-4), key
