@@ -3,6 +3,8 @@
 Ties go to the lower index everywhere: neighbours are ordered by (distance, index), the image itself first.
 """
 
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from ecul.clustering.tiles import finish_lists, search_square, search_tiles
 from ecul.types import FloatArray, IntArray
 
+WORTH_A_TRANSFER = 10**10
 BACKENDS = ("auto", "tiles", "faiss", "torch")
 
 
@@ -167,8 +170,13 @@ def _blank(num_rows: int, spec: NeighborSpec) -> tuple[IntArray, FloatArray]:
 
 
 def _cuda_pays(features: FloatArray) -> bool:
-    """Whether a GPU is there and the search is large enough to be worth the transfer."""
-    if features.size * len(features) < 10**10:
+    """Whether a GPU is there and the search is large enough to be worth the transfer.
+
+    Importing torch costs seconds and hundreds of MiB, so a driver is looked for first.
+    """
+    if features.size * len(features) < WORTH_A_TRANSFER:
+        return False
+    if "torch" not in sys.modules and shutil.which("nvidia-smi") is None:
         return False
     import torch
 

@@ -4,11 +4,12 @@ All tiles have one shape (the last ones are padded with zeros), so that a pair's
 tile, range of rows or side of the diagonal it is computed in.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ecul.clustering.sparse import default_threads, map_ranges
@@ -43,10 +44,10 @@ def _sift(lists, indices, size, d, column):
 
 
 @numba.njit(cache=True, nogil=True)
-def _update(similarity, first_row, num_rows, first_column, num_columns, offset, group, slot, distance, index, lo, hi):
-    """Enters the tile's pairs into the heaps of tile rows lo..hi-1; row r is image first_row + r."""
+def _update(similarity, first_row, num_rows, first_column, num_columns, offset, group, slot, distance, index):
+    """Enters the tile's pairs into the heaps of its rows; row r is image first_row + r."""
     depth = distance.shape[2]
-    for r in range(lo, min(hi, num_rows)):
+    for r in range(num_rows):
         image = first_row + r
         lists, indices = distance[image - offset], index[image - offset]
         slots = slot[group[image]]
@@ -99,14 +100,55 @@ def _columns(features: FloatArray, first: int, size: int) -> FloatArray:
     return features[first : first + size] if first + size <= len(features) else _padded(features, first, size)
 
 
-def _enter(tile: FloatArray, row: int, rows: int, column: int, columns: int, offset: int, tables: Tables, threads: int):
-    """Updates all tables with one tile, its rows spread over threads."""
+class _Tiles:
+    """The tiles still to do, handed to threads one by one, and a lock for each block of images whose lists change.
 
-    def update(lo: int, hi: int) -> None:
-        for group, slot, distance, index in tables:
-            _update(tile, row, rows, column, columns, offset, group, slot, distance, index, lo, hi)
+    What a list holds in the end does not depend on the order in which pairs are entered, so neither do the results.
+    """
 
-    map_ranges(update, 0, rows, num_threads=threads)
+    def __init__(self, features: FloatArray, tables: Tables, start: int, stop: int, corners: Iterable[tuple[int, int]]):
+        self.features, self.tables, self.start, self.stop = features, tables, start, stop
+        self.size = _tile_size(len(features))
+        self._corners = iter(corners)
+        self._next = threading.Lock()
+        self._blocks: dict[int, threading.Lock] = {}
+
+    def take(self) -> tuple[int, int] | None:
+        """First row and column of the next tile, None when there is none left."""
+        with self._next:
+            return next(self._corners, None)
+
+    def enter(self, tile: FloatArray, row: int, column: int) -> None:
+        """Enters a tile's pairs into the lists of its rows."""
+        rows, columns = min(self.size, self.stop - row), min(self.size, len(self.features) - column)
+        with self._next:
+            block = self._blocks.setdefault(row, threading.Lock())
+        with block:
+            for group, slot, distance, index in self.tables:
+                _update(tile, row, rows, column, columns, self.start, group, slot, distance, index)
+
+    def work(self, mirror: bool) -> None:
+        """Does tiles until none is left; with `mirror` each also serves, transposed, the images of its columns."""
+        size, held = self.size, -1
+        tile, other = np.empty((size, size), np.float32), np.empty((size if mirror else 0, size), np.float32)
+        block = other
+        while (corner := self.take()) is not None:
+            row, column = corner
+            if row != held:
+                block, held = _padded(self.features, row, size), row
+            np.matmul(block, _columns(self.features, column, size).T, out=tile)
+            self.enter(tile, row, column)
+            if mirror and column > row:
+                np.copyto(other, tile.T)
+                self.enter(other, column, row)
+
+
+def _run(tiles: _Tiles, mirror: bool, num_threads: int | None) -> None:
+    """Works on the tiles with as many threads, each doing its own one-threaded products: none waits for another."""
+    threads = default_threads(num_threads)
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        for job in [pool.submit(tiles.work, mirror) for _ in range(threads)]:
+            job.result()
 
 
 def search_tiles(
@@ -121,29 +163,13 @@ def search_tiles(
         stop: one past the last image.
         num_threads: threads to use; None for all processors.
     """
-    threads, size, num_images = default_threads(num_threads), _tile_size(len(features)), len(features)
-    tile = np.empty((size, size), np.float32)
-    with threadpool_limits(threads, user_api="blas"):
-        for row in range(start, stop, size):
-            block = _padded(features, row, size)
-            for column in range(0, num_images, size):
-                np.matmul(block, _columns(features, column, size).T, out=tile)
-                rows, columns = min(size, stop - row), min(size, num_images - column)
-                _enter(tile, row, rows, column, columns, start, tables, threads)
+    size = _tile_size(len(features))
+    corners = ((row, column) for row in range(start, stop, size) for column in range(0, len(features), size))
+    _run(_Tiles(features, tables, start, stop, corners), False, num_threads)
 
 
 def search_square(features: FloatArray, tables: Tables, *, num_threads: int | None = None) -> None:
     """Fills the lists of all images, computing each pair of tiles once: the transposed tile serves the other side."""
-    threads, size, num_images = default_threads(num_threads), _tile_size(len(features)), len(features)
-    tile: NDArray[np.float32] = np.empty((size, size), np.float32)
-    other = np.empty_like(tile)
-    with threadpool_limits(threads, user_api="blas"):
-        for row in range(0, num_images, size):
-            block = _padded(features, row, size)
-            for column in range(row, num_images, size):
-                np.matmul(block, _columns(features, column, size).T, out=tile)
-                rows, columns = min(size, num_images - row), min(size, num_images - column)
-                _enter(tile, row, rows, column, columns, 0, tables, threads)
-                if column > row:
-                    np.copyto(other, tile.T)
-                    _enter(other, column, columns, row, rows, 0, tables, threads)
+    num_images, size = len(features), _tile_size(len(features))
+    corners = ((row, column) for row in range(0, num_images, size) for column in range(row, num_images, size))
+    _run(_Tiles(features, tables, 0, num_images, corners), True, num_threads)
