@@ -110,7 +110,7 @@ class WandbRun:
             reinit="create_new",
             settings=quiet,
         )
-        if mode == "offline" and run.kind != "trial":
+        if mode == "offline" and run.kind == "train":
             log.info("W&B is offline; upload later with: wandb sync %s", run.directory / "wandb" / "offline-run-*")
 
     def log(self, figures: Record, *, step: int) -> None:

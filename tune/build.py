@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import replace
-from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import yaml
@@ -19,13 +18,22 @@ NOT_IN_FEATURES = ("clustering.eps_start", "clustering.eps_ramp_epochs", "cluste
 _PRESET_PARAMETERS = sorted({name for defaults in PRESET_DEFAULTS.values() for name in defaults})
 
 
+def original_config(sweep: SweepConfig) -> Config:
+    """Returns the configuration that the sweep is for, as its file and `set` have it.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    return load_config(sweep.base, [f"{path}={yaml.safe_dump(value)}" for path, value in sweep.set.items()])
+
+
 def base_config(sweep: SweepConfig) -> Config:
     """Returns the configuration that trials change; it always validates on held-out training identities.
 
     Raises:
         ConfigError: it cannot be used.
     """
-    config = load_config(sweep.base, [f"{path}={yaml.safe_dump(value)}" for path, value in sweep.set.items()])
+    config = original_config(sweep)
     changes: dict[str, Any] = {"data.hold_out_validation": True, "evaluation.split": "validation"}
     if sweep.full.warm_start is not None:
         changes["warm_start"] = sweep.full.warm_start
@@ -163,13 +171,17 @@ def _checked(constraint: Constraint, domain: Numeric, possible: bool) -> Numeric
 def _order(
     domains: Mapping[str, Domain], conditions: Mapping[str, Mapping[str, Any]], constraints: list[Constraint]
 ) -> list[str]:
+    """The paths in the file's order, but parents and smaller paths first."""
     before: dict[str, list[str]] = {path: list(conditions.get(path, {})) for path in domains}
     for constraint in constraints:
         before[constraint.greater].append(constraint.smaller)
-    try:
-        return list(TopologicalSorter(before).static_order())
-    except CycleError:
-        raise ConfigError("space: conditions and constraints go in a circle") from None
+    order: list[str] = []
+    while len(order) < len(domains):
+        ready = [path for path in domains if path not in order and all(parent in order for parent in before[path])]
+        if not ready:
+            raise ConfigError("space: conditions and constraints go in a circle")
+        order.append(ready[0])
+    return order
 
 
 def _clustering_part(space: SearchSpace) -> SearchSpace:

@@ -43,6 +43,10 @@ class SweepProgress(ray.tune.Callback):
         self._total = total
         self._listener = listener
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray Tune pickles its callbacks for a restore of its own, which sweeps do not use."""
+        return {}
+
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """A trial ended by itself or was stopped early."""
         self._tell(trial.trial_id)
@@ -56,6 +60,8 @@ class SweepProgress(ray.tune.Callback):
     def _tell(self, trial_id: str) -> None:
         number = self._search.trial(trial_id).number
         closed = self._study.get_trials(deepcopy=False)[number]
+        if not closed.state.is_finished():
+            return
         done = own_trials(self._study)
         log.info("%s", trial_line(closed, self._metrics, len(done), self._total))
         self._listener(closed)

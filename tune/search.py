@@ -1,6 +1,7 @@
 """Ray Tune's Optuna search, with everything that is known of a trial kept in the study."""
 
 import pickle
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,15 @@ class StudySearch(OptunaSearch):
     error, where the parent class would call both COMPLETE if they had reported a value.
     """
 
-    def __init__(self, space: SearchSpace, study: optuna.Study, metrics: Sequence[str], modes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        study: optuna.Study,
+        metrics: Sequence[str],
+        modes: Sequence[str],
+        *,
+        deadline: float | None = None,
+    ) -> None:
         """Takes an opened study with its sampler set.
 
         Args:
@@ -30,6 +39,7 @@ class StudySearch(OptunaSearch):
             study: the sweep's study.
             metrics: figures to optimise, in the study's order.
             modes: `max` or `min`, one a metric.
+            deadline: `time.monotonic()` from which unfinished trials were cut off, to be taken up by a resume.
         """
         single = len(metrics) == 1
         super().__init__(
@@ -43,6 +53,7 @@ class StudySearch(OptunaSearch):
         self._ot_study = study
         self._names = list(metrics)
         self._study = study
+        self._deadline = deadline
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Returns a trial's `values` and its `key`."""
@@ -66,6 +77,8 @@ class StudySearch(OptunaSearch):
             return
         trial = self._ot_trials[trial_id]
         result = result or {}
+        if not result.get("finished", False) and self._deadline is not None and time.monotonic() >= self._deadline:
+            return
         trial.set_user_attr(METRICS, figures(result))
         trial.set_user_attr("seconds", result.get("time_total_s", 0.0))
         values = [result.get(name, float("nan")) for name in self._names]

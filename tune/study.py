@@ -22,19 +22,27 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _FILES = {"journal": "study.journal", "sqlite": "study.db"}
 
 
-def open_storage(folder: Path, kind: str) -> BaseStorage:
-    """Returns the storage in a sweep's folder, made if it is not there yet."""
+def open_storage(folder: Path, kind: str, *, writing: bool) -> BaseStorage:
+    """Returns the storage in a sweep's folder, made if it is not there yet.
+
+    Args:
+        folder: of the sweep.
+        kind: `journal` or `sqlite`.
+        writing: whether this process alone holds the sweep, so that it may mend what a killed one left.
+    """
     path = folder / _FILES[kind]
     if kind == "sqlite":
         return RDBStorage(f"sqlite:///{path}")
-    _drop_unfinished_line(path)
+    if writing:
+        _drop_unfinished_line(path)
     return JournalStorage(JournalFileBackend(str(path)))
 
 
 def open_study(folder: Path, kind: str, name: str, modes: Sequence[str]) -> optuna.Study:
     """Returns the sweep's study; `modes` are `max` or `min`, one an objective."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
-        storage=open_storage(folder, kind),
+        storage=open_storage(folder, kind, writing=True),
         study_name=name,
         directions=[StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE for mode in modes],
         load_if_exists=True,

@@ -1,8 +1,9 @@
 """A sweep on a cluster that this process has joined: its folder, its study, and Ray Tune over both."""
 
 import fcntl
+import logging
 import os
-import warnings
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,7 +98,11 @@ def run_sweep(plan: Plan, study: optuna.Study, listener: TrialListener) -> int:
     metrics = [target.metric for target in plan.sweep.targets]
     missing = plan.num_trials - len(own_trials(study))
     if missing > 0:
-        search = StudySearch(plan.space, study, metrics, [target.mode for target in plan.sweep.targets])
+        seconds = None if plan.max_hours is None else plan.max_hours * 3600
+        deadline = None if seconds is None else time.monotonic() + seconds
+        search = StudySearch(
+            plan.space, study, metrics, [target.mode for target in plan.sweep.targets], deadline=deadline
+        )
         progress = SweepProgress(search, study, metrics=metrics, total=plan.num_trials, listener=listener)
         full = plan.sweep.fidelity == "full"
         with _quiet():
@@ -108,8 +113,9 @@ def run_sweep(plan: Plan, study: optuna.Study, listener: TrialListener) -> int:
                     scheduler=_scheduler(plan),
                     num_samples=missing,
                     max_concurrent_trials=concurrency(plan),
-                    time_budget_s=None if plan.max_hours is None else plan.max_hours * 3600,
+                    time_budget_s=seconds,
                     reuse_actors=not full,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
                 run_config=ray.tune.RunConfig(
                     name=f"session-{os.getpid()}",
@@ -192,10 +198,11 @@ def _quiet() -> Iterator[None]:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        try:
-            yield
-        finally:
-            optuna.logging.set_verbosity(verbosity)
+    # it looks for result files of trials, which the study replaces
+    analysis = logging.getLogger("ray.tune.analysis.experiment_analysis")
+    level = analysis.level
+    analysis.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        analysis.setLevel(level)

@@ -1,0 +1,66 @@
+"""A simulated feature bank, and a sweep over it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+
+from ecul.clustering.simulate import WIDE_GAP, even_counts, modality_of_groups, simulate_bank
+from ecul.config import Config
+from ecul.settings import config_tree
+from ecul.types import FeatureBank
+from tune.bank import TuningBank, save_bank
+from tune.config import SweepConfig, load_sweep
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def simulated_bank(*, people: int = 30, images: int = 12, held_out: int = 10, seed: int = 0) -> TuningBank:
+    """People under four visible and two infrared cameras; the first `held_out` of them are for validation."""
+    counts = even_counts(people * images, 6, images_per_identity=images)
+    bank, identity = simulate_bank(counts, modality_of_groups(6), 32, seed=seed, strengths=WIDE_GAP)
+    rows = identity < held_out
+
+    def part(rows: np.ndarray) -> FeatureBank:
+        return FeatureBank(bank.features[rows], bank.modality[rows], bank.camera[rows])
+
+    return TuningBank(part(~rows), part(rows), identity[rows], {"dataset": "simulated"})
+
+
+@pytest.fixture(scope="session")
+def bank_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bank") / "bank.npz"
+    save_bank(simulated_bank(), path)
+    return path
+
+
+@pytest.fixture
+def make_sweep(tmp_path: Path, bank_file: Path, tiny_config: Callable[..., Config]) -> Callable[..., SweepConfig]:
+    """A function from changed keys to a small sweep over the simulated bank."""
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(config_tree(tiny_config())))
+
+    def build(**changes: Any) -> SweepConfig:
+        tree = {
+            "base": str(tmp_path / "base.yaml"),
+            "space": {
+                "clustering.k2": {"int": [2, 5]},
+                "clustering.k3": {"int": [2, 9]},
+                "clustering.eps": {"float": [0.3, 0.8]},
+                "memory.united.switch_epoch": {"epochs": "united"},
+            },
+            "constraints": ["clustering.k3 >= clustering.k2"],
+            "objectives": {
+                "features": [{"metric": "validation_cross_modality_f1"}],
+                "full": [{"metric": "validation_map"}],
+            },
+            "trials": 4,
+            "features": {"bank": str(bank_file)},
+        } | changes
+        (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(tree))
+        return load_sweep(tmp_path / "sweep.yaml")
+
+    return build

@@ -1,0 +1,97 @@
+"""A sweep's findings as text, and its best point as a configuration that can be run."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from ecul.config import Config
+from ecul.settings import config_tree
+from tune.analysis import Findings, Row
+from tune.build import trial_config
+from tune.progress import short
+
+
+def report_text(findings: Findings, *, title: str, top: int = 10) -> str:
+    """Returns the whole report as Markdown."""
+    states = Counter(row.state for row in findings.rows)
+    counts = ", ".join(
+        f"{states[state]} {name}"
+        for state, name in (("COMPLETE", "complete"), ("PRUNED", "stopped early"), ("FAIL", "failed"))
+        if states[state]
+    )
+    parts = [f"# {title}", f"{len(findings.rows)} trials: {counts or 'none'}"]
+    if findings.ranked:
+        parts += ["## Best trials", trials_table(findings, findings.ranked[:top])]
+    if len(findings.objectives) > 1:
+        parts += ["## Not beaten in all objectives", trials_table(findings, findings.front)]
+    parts += ["## Importance", _importance(findings)] if findings.ranked else []
+    if findings.agreement:
+        parts += ["## Label-free signals against " + findings.judge, _agreement(findings)]
+    failed = [row for row in findings.rows if row.state == "FAIL"]
+    if failed:
+        parts += ["## Failed trials", "\n".join(f"- {row.number}: {row.error} ({_values(row)})" for row in failed)]
+    return "\n\n".join(parts) + "\n"
+
+
+def trials_columns(findings: Findings) -> list[str]:
+    """Returns the names of the columns of `trials_rows`."""
+    paths = list(dict.fromkeys(path for row in findings.rows for path in row.values))
+    return ["trial", "state", *(target.metric for target in findings.objectives), *paths, "seconds"]
+
+
+def trials_rows(findings: Findings, rows: Sequence[Row]) -> list[list[Any]]:
+    """Returns one list of plain values a trial."""
+    columns = trials_columns(findings)
+    found: list[list[Any]] = []
+    for row in rows:
+        known = {**row.values, **row.metrics, "trial": row.number, "state": row.state, "seconds": round(row.seconds, 2)}
+        found.append([known.get(name) for name in columns])
+    return found
+
+
+def trials_table(findings: Findings, rows: Sequence[Row]) -> str:
+    """Returns trials as a Markdown table."""
+    cells = [["" if cell is None else short(cell) for cell in line] for line in trials_rows(findings, rows)]
+    return table(trials_columns(findings), cells)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a Markdown table whose columns line up as text."""
+    widths = [max(len(line[place]) for line in [columns, *rows]) for place in range(len(columns))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return "\n".join([line(columns), line(["-" * width for width in widths]), *(line(cells) for cells in rows)])
+
+
+def best_yaml(original: Config, row: Row, *, origin: str) -> str:
+    """Returns a trial's configuration as a preset: the original one with the trial's values, and nothing held out."""
+    tree = config_tree(trial_config(original, row.values))
+    shown = ", ".join(f"{path}={short(value)}" for path, value in row.values.items())
+    return f"# {origin}: {shown}\n" + yaml.safe_dump(tree, sort_keys=False)
+
+
+def _importance(findings: Findings) -> str:
+    if not findings.importance:
+        return "Too few different trials to tell."
+    target = findings.objectives[0].metric
+    rows = [[path, f"{share:.3f}"] for path, share in findings.importance.items()]
+    return table(["path", f"share of the variance of {target}"], rows)
+
+
+def _agreement(findings: Findings) -> str:
+    best = max(row.metrics[findings.judge] for row in findings.ranked)
+    rows = [
+        [item.signal, "constant" if math.isnan(item.spearman) else f"{item.spearman:+.3f}", f"{item.picked:.4f}"]
+        for item in findings.agreement
+    ]
+    text = table(["signal", "rank correlation", f"{findings.judge} of its pick"], rows)
+    return f"{text}\n\nOver {len(findings.ranked)} complete trials, whose best {findings.judge} is {best:.4f}."
+
+
+def _values(row: Row) -> str:
+    return ", ".join(f"{path}={short(value)}" for path, value in row.values.items())
