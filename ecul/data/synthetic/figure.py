@@ -71,7 +71,7 @@ def _in_pattern(pattern: int, across: float, down: float, spec: tuple[float, flo
     if pattern == people.PLAIN:
         return False
     rows = (down * count + phase) % 1.0 < duty
-    columns = (across * count * 0.75 + phase) % 1.0 < duty
+    columns = (across * count * 0.65 + phase) % 1.0 < duty
     if pattern == people.HORIZONTAL:
         return rows
     if pattern == people.VERTICAL:
@@ -81,7 +81,7 @@ def _in_pattern(pattern: int, across: float, down: float, spec: tuple[float, flo
     if pattern == people.DIAGONAL:
         return (down * count * 0.8 + across * slope * count * 0.5 + phase) % 1.0 < duty
     if pattern == people.DOTS:
-        place = (down * count + phase) % 1.0 - 0.5, (across * count * 0.75 + phase) % 1.0 - 0.5
+        place = (down * count + phase) % 1.0 - 0.5, (across * count * 0.65 + phase) % 1.0 - 0.5
         return place[0] * place[0] + place[1] * place[1] < 0.3 * duty
     return _in_single_mark(pattern, across, down, spec)
 

@@ -76,9 +76,12 @@ def draw_people(
         Records `PERSON` (I,), and float32 (I, NUM_MATERIALS, 4) of red, green, blue and infrared reflectance.
     """
     people = _draw_shapes(Stream(seed, _SHAPE, np.asarray(population), identities), difficulty)
-    contrast = difficulty.pattern_contrast
-    visible = _draw_colours(Stream(seed, _COLOUR, np.asarray(population), identities), contrast)
-    infrared = _draw_reflectance(Stream(seed, _REFLECTANCE, np.asarray(population), identities), contrast)
+    visible_stream = Stream(seed, _COLOUR, np.asarray(population), identities)
+    infrared_stream = Stream(seed, _REFLECTANCE, np.asarray(population), identities)
+    is_light = np.stack([visible_stream.chance(0.5) for _ in range(NUM_MATERIALS)], axis=1)
+    agrees = np.stack([infrared_stream.chance(difficulty.polarity_agreement) for _ in range(NUM_MATERIALS)], axis=1)
+    visible = _draw_colours(visible_stream, is_light, difficulty)
+    infrared = _draw_reflectance(infrared_stream, is_light == agrees, difficulty)
     return people, np.concatenate([visible, infrared[:, :, None]], axis=2).astype(np.float32)
 
 
@@ -92,7 +95,7 @@ def _draw_shapes(stream: Stream, difficulty: SyntheticDifficulty) -> NDArray[Any
 
 
 def _draw_body(people: NDArray[Any], stream: Stream) -> None:
-    build = stream.uniform(0.8, 1.3)
+    build = stream.uniform(0.75, 1.35)
     people["head_size"] = stream.uniform(0.9, 1.15)
     people["shoulder"] = build * stream.uniform(0.115, 0.135)
     people["waist"] = build * stream.uniform(0.085, 0.12)
@@ -116,7 +119,7 @@ def _draw_upper(people: NDArray[Any], stream: Stream, difficulty: SyntheticDiffi
     patterned = 1.0 - difficulty.plain_share
     weights = np.array([0.16, 0.14, 0.12, 0.12, 0.1, 0.08, 0.08, 0.08, 0.07, 0.05]) * patterned
     people["upper_pattern"] = stream.choose((difficulty.plain_share, *weights.tolist()))
-    people["upper_count"] = stream.uniform(1.3, 3.6)
+    people["upper_count"] = stream.uniform(0.9, 2.6)
     people["upper_phase"] = stream.uniform()
     people["upper_duty"] = stream.uniform(0.35, 0.65)
     people["upper_slope"] = stream.uniform(0.6, 1.4) * np.where(stream.chance(0.5), 1.0, -1.0)
@@ -135,9 +138,9 @@ def _draw_lower(people: NDArray[Any], stream: Stream) -> None:
     )
     people["lower_width"] = flare
     people["lower_pattern"] = np.array([PLAIN, HORIZONTAL, VERTICAL, CHECKS, DOTS, BAND])[
-        stream.choose((0.45, 0.13, 0.16, 0.1, 0.06, 0.1))
+        stream.choose((0.25, 0.18, 0.2, 0.14, 0.08, 0.15))
     ]
-    people["lower_count"] = stream.uniform(1.3, 3.0)
+    people["lower_count"] = stream.uniform(0.9, 2.3)
     people["lower_phase"] = stream.uniform()
     people["lower_duty"] = stream.uniform(0.35, 0.65)
     people["boot_v"] = np.where(stream.chance(0.3), stream.uniform(0.8, 0.9), 0.955)
@@ -153,38 +156,41 @@ def _draw_extras(people: NDArray[Any], stream: Stream, difficulty: SyntheticDiff
     people["hair"] = stream.choose((0.4, 0.15, 0.3, 0.15))
 
 
-def _draw_colours(stream: Stream, contrast: float) -> NDArray[np.float64]:
-    """Red, green and blue (I, M, 3): any hue, with a pattern's two tones apart in brightness."""
-    tones = _draw_tones(stream, contrast, low=0.1, high=0.92)
+def _draw_colours(stream: Stream, is_light: NDArray[np.bool_], difficulty: SyntheticDifficulty) -> NDArray[np.float64]:
+    """Red, green and blue (I, M, 3), any hue."""
+    tones = _draw_tones(stream, is_light, difficulty, dark=0.22, light=0.72)
     colours = np.empty((*tones.shape, 3))
     for material in range(NUM_MATERIALS):
-        hue, saturation = stream.uniform(), stream.uniform(0.25, 1.0)
+        hue, saturation = stream.uniform(), stream.uniform(0.0, difficulty.saturation)
         colours[:, material] = tint(tones[:, material], hue, saturation)
-    skin = stream.uniform(0.3, 0.8)[:, None]
-    colours[:, SKIN] = skin * np.array([1.15, 0.92, 0.78])
-    hair = stream.uniform(0.06, 0.5)[:, None]
-    colours[:, HAIR] = hair * np.array([1.2, 0.95, 0.7])
+    colours[:, SKIN] = stream.uniform(0.4, 0.75)[:, None] * np.array([1.15, 0.92, 0.78])
+    colours[:, HAIR] = stream.uniform(0.08, 0.3)[:, None] * np.array([1.2, 0.95, 0.7])
     return np.clip(colours, 0.0, 1.0)
 
 
-def _draw_reflectance(stream: Stream, contrast: float) -> NDArray[np.float64]:
-    """Near-infrared reflectance (I, M), drawn apart from colour: dyes that differ in colour look alike here."""
-    tones = _draw_tones(stream, contrast, low=0.3, high=0.95)
-    tones[:, SKIN] = stream.uniform(0.68, 0.8)
-    tones[:, HAIR] = stream.uniform(0.2, 0.55)
+def _draw_reflectance(
+    stream: Stream, is_light: NDArray[np.bool_], difficulty: SyntheticDifficulty
+) -> NDArray[np.float64]:
+    """Near-infrared reflectance (I, M), drawn apart from colour: dyes that differ in colour may look alike here."""
+    tones = _draw_tones(stream, is_light, difficulty, dark=0.38, light=0.85)
+    tones[:, SKIN] = stream.uniform(0.62, 0.72)
+    tones[:, HAIR] = stream.uniform(0.25, 0.4)
     return tones
 
 
-def _draw_tones(stream: Stream, contrast: float, *, low: float, high: float) -> NDArray[np.float64]:
-    """Brightness (I, M), where the second tone of each garment is at least `contrast` from the first."""
-    tones = np.stack([stream.uniform(low, high) for _ in range(NUM_MATERIALS)], axis=1)
-    for first, second in ((UPPER, UPPER_SECOND), (LOWER, LOWER_SECOND)):
-        room_below = np.maximum(tones[:, first] - low - contrast, 0.0)
-        room_above = np.maximum(high - tones[:, first] - contrast, 0.0)
-        place = stream.uniform() * (room_below + room_above)
-        below = place < room_below
-        tones[:, second] = np.where(below, low + place, tones[:, first] + contrast + place - room_below)
-    return tones
+def _draw_tones(
+    stream: Stream, is_light: NDArray[np.bool_], difficulty: SyntheticDifficulty, *, dark: float, light: float
+) -> NDArray[np.float64]:
+    """Brightness (I, M): dark or light, with neighbouring materials on opposite sides as often as the knobs say."""
+    is_light = is_light.copy()
+    is_light[:, UPPER_SECOND] = ~is_light[:, UPPER]
+    is_light[:, LOWER] = is_light[:, UPPER] ^ stream.chance(difficulty.contrast_share)
+    is_light[:, LOWER_SECOND] = ~is_light[:, LOWER]
+    is_light[:, BAG] = is_light[:, UPPER] ^ stream.chance(difficulty.contrast_share)
+    is_light[:, SHOES] = is_light[:, LOWER] ^ stream.chance(difficulty.contrast_share)
+    spread = difficulty.tone_spread
+    jitter = np.stack([stream.uniform(-spread, spread) for _ in range(NUM_MATERIALS)], axis=1)
+    return np.where(is_light, light, dark) + jitter
 
 
 def tint(tone: NDArray[np.float64], hue: NDArray[np.float64], saturation: NDArray[np.float64]) -> NDArray[np.float64]:

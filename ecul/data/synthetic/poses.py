@@ -27,6 +27,7 @@ POSE = np.dtype(
         ("foot_v", np.float32, 2),
         ("background_x", np.float32),  # what part of the scene is behind, in frame heights
         ("background_y", np.float32),
+        ("exposure", np.float32),  # brightness gain of the image
         ("occluder", np.int32),
         ("occluder_size", np.float32),  # signed: the side it comes from
         ("occluder_tone", np.float32),
@@ -61,6 +62,7 @@ def draw_poses(
     _draw_occluder(poses, stream, difficulty)
     poses["background_x"] = stream.uniform(0.0, 0.6)
     poses["background_y"] = stream.uniform(-0.05, 0.05)
+    poses["exposure"] = np.exp(stream.uniform(-difficulty.exposure_jitter, difficulty.exposure_jitter))
     poses["noise_key"] = hash_keys(seed, _NOISE_KIND, population, *images)
     return poses
 

@@ -35,7 +35,7 @@ def render_images(people: Any, tones: Any, pose_records: Any, camera_records: An
         _draw_figure(people[image], tones[image], pose_records[image], camera_records[image], first, light)
         _draw_occluder(pose_records[image], camera_records[image], light)
         _blur(light, camera_records[image].blur, blurred)
-        _expose(blurred, camera_records[image], pose_records[image].noise_key, first, out[image])
+        _expose(blurred, camera_records[image], pose_records[image], first, out[image])
 
 
 @_compiled
@@ -154,7 +154,7 @@ def _blur(light: Any, strength: float, out: Any) -> None:
 
 
 @_compiled
-def _expose(light: Any, camera: Any, noise_key: Any, first: int, out: Any) -> None:
+def _expose(light: Any, camera: Any, pose: Any, first: int, out: Any) -> None:
     """Applies vignette, gain, gamma and noise, and rounds to 8 bits."""
     height, width, num_channels = light.shape
     infrared = first == _INFRARED_CHANNEL
@@ -165,10 +165,10 @@ def _expose(light: Any, camera: Any, noise_key: Any, first: int, out: Any) -> No
             x = 2.0 * (column + 0.5) / width - 1.0
             vignette = 1.0 - 0.5 * camera.vignette * (x * x + y * y) if infrared else 1.0
             for channel in range(num_channels):
-                value = max(light[row, column, channel] * vignette * camera.gain[first + channel], 0.0)
+                value = max(light[row, column, channel] * vignette * pose.exposure * camera.gain[first + channel], 0.0)
                 value = value**camera.gamma
                 counter = (row * width + column) * num_channels + channel + 1
-                value += noise * _normal(_hash(noise_key, counter))
+                value += noise * _normal(_hash(pose.noise_key, counter))
                 out[row, column, channel] = np.uint8(min(max(value, 0.0), 1.0) * 255.0 + 0.5)
 
 
