@@ -44,8 +44,8 @@ class SyntheticDifficulty:
     tone_spread: float = 0.04
     bag_share: float = 0.7
     hat_share: float = 0.55
-    scale_jitter: float = 0.04
-    shift_jitter: float = 0.025
+    scale_jitter: float = 0.06
+    shift_jitter: float = 0.06
     pose_jitter: float = 0.07
     lean_jitter: float = 0.02
     narrowing: float = 0.08

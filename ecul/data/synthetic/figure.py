@@ -14,7 +14,6 @@ from ecul.data.synthetic.people import BAG, HAIR, HAT, LOWER, LOWER_SECOND, SHOE
 from ecul.data.synthetic.poses import SHOULDER_V
 
 NOTHING = -1
-HALF_FIGURE_WIDTH = 0.42
 _HEAD_V, _HEAD_WIDTH, _HEAD_HEIGHT = 0.08, 0.052, 0.066
 _PATTERN_UNIT = 0.2
 
@@ -23,18 +22,37 @@ Hit = tuple[int, float]
 
 
 @_compiled
+def fraction(value: float) -> float:
+    """The part after the point, in [0, 1)."""
+    return value - np.floor(value)
+
+
+@_compiled
+def half_extent(person: Any, pose: Any) -> float:
+    """Half of the width that can be covered by a person in a pose, carried things included."""
+    hands = max(-pose.hand_u[0], pose.hand_u[1])
+    feet = max(-pose.foot_u[0], pose.foot_u[1])
+    widest = max(max(hands, feet), max(person.hem_width, person.shoulder + 0.01))
+    if person.lower_kind == people.SKIRT:
+        widest = max(widest, person.lower_width)
+    return max(widest + 0.09, 0.15)
+
+
+@_compiled
 def figure_at(u: float, v: float, person: Any, pose: Any) -> Hit:
     """Returns the material and shade of the foremost part at a point of a person in a pose."""
-    hit = _carried(u, v, person, pose)
+    hit = NOTHING, 1.0
+    if person.bag != people.NO_BAG:
+        hit = _carried(u, v, person, pose)
     if hit[0] == NOTHING and v < 0.19:
         hit = _head(u, v, person)
-    if hit[0] == NOTHING:
+    if hit[0] == NOTHING and 0.12 < v < 0.61:
         hit = _arms(u, v, person, pose)
-    if hit[0] == NOTHING:
+    if hit[0] == NOTHING and 0.15 < v < person.hem_v:
         hit = _torso(u, v, person)
-    if hit[0] == NOTHING:
+    if hit[0] == NOTHING and v > person.hip_v - 0.06:
         hit = _legs(u, v, person, pose)
-    if hit[0] == NOTHING:
+    if hit[0] == NOTHING and v < 0.5:
         hit = _behind(u, v, person)
     return hit
 
@@ -43,8 +61,7 @@ def figure_at(u: float, v: float, person: Any, pose: Any) -> Hit:
 def _along(u: float, v: float, u0: float, v0: float, u1: float, v1: float) -> tuple[float, float]:
     """Place along a segment in [0, 1] and signed distance from it."""
     du, dv = u1 - u0, v1 - v0
-    length = np.sqrt(du * du + dv * dv)
-    place = ((u - u0) * du + (v - v0) * dv) / (length * length)
+    place = ((u - u0) * du + (v - v0) * dv) / (du * du + dv * dv)
     place = min(max(place, 0.0), 1.0)
     off_u, off_v = u - u0 - place * du, v - v0 - place * dv
     distance = np.sqrt(off_u * off_u + off_v * off_v)
@@ -70,19 +87,18 @@ def _in_pattern(pattern: int, across: float, down: float, spec: tuple[float, flo
     count, phase, duty, slope = spec
     if pattern == people.PLAIN:
         return False
-    rows = (down * count + phase) % 1.0 < duty
-    columns = (across * count * 0.65 + phase) % 1.0 < duty
-    if pattern == people.HORIZONTAL:
-        return rows
-    if pattern == people.VERTICAL:
-        return columns
-    if pattern == people.CHECKS:
-        return rows != columns
     if pattern == people.DIAGONAL:
-        return (down * count * 0.8 + across * slope * count * 0.5 + phase) % 1.0 < duty
+        return fraction(down * count * 0.8 + across * slope * count * 0.5 + phase) < duty
+    row, column = fraction(down * count + phase), fraction(across * count * 0.65 + phase)
+    if pattern == people.HORIZONTAL:
+        return row < duty
+    if pattern == people.VERTICAL:
+        return column < duty
+    if pattern == people.CHECKS:
+        return (row < duty) != (column < duty)
     if pattern == people.DOTS:
-        place = (down * count + phase) % 1.0 - 0.5, (across * count * 0.65 + phase) % 1.0 - 0.5
-        return place[0] * place[0] + place[1] * place[1] < 0.3 * duty
+        row, column = row - 0.5, column - 0.5
+        return row * row + column * column < 0.3 * duty
     return _in_single_mark(pattern, across, down, spec)
 
 
@@ -165,7 +181,7 @@ def _arms(u: float, v: float, person: Any, pose: Any) -> Hit:
             width = person.sleeve_width
             if abs(distance) < width:
                 rings = person.upper_pattern == people.HORIZONTAL or person.upper_pattern == people.CHECKS
-                ring = rings and (place * 1.8 * person.upper_count + person.upper_phase) % 1.0 < person.upper_duty
+                ring = rings and fraction(place * 1.8 * person.upper_count + person.upper_phase) < person.upper_duty
                 second = ring != (person.contrast_sleeve == 1)
                 return UPPER_SECOND if second else UPPER, _round(distance / width)
         elif abs(distance) < 0.024:
@@ -187,8 +203,6 @@ def _torso_half_width(v: float, person: Any) -> float:
 @_compiled
 def _torso(u: float, v: float, person: Any) -> Hit:
     """The upper garment, with its pattern, from the neck to its hem."""
-    if v < 0.15 or v > person.hem_v:
-        return NOTHING, 1.0
     across = u / _torso_half_width(v, person)
     if abs(across) > 1.0:
         return NOTHING, 1.0
@@ -201,8 +215,6 @@ def _torso(u: float, v: float, person: Any) -> Hit:
 def _legs(u: float, v: float, person: Any, pose: Any) -> Hit:
     """Skirt or trousers, bare legs below them, shoes or boots."""
     top = person.hip_v - 0.06
-    if v < top:
-        return NOTHING, 1.0
     spec = (person.lower_count, person.lower_phase, person.lower_duty, 1.0)
     down = (v - top) / _PATTERN_UNIT
     skirt = person.lower_kind == people.SKIRT

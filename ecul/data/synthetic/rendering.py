@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecul.data.synthetic import cameras, poses
-from ecul.data.synthetic.figure import HALF_FIGURE_WIDTH, NOTHING, figure_at
+from ecul.data.synthetic.figure import NOTHING, figure_at, fraction, half_extent
 
 SUPERSAMPLING = 2
 _INFRARED_CHANNEL = 3
@@ -62,10 +62,10 @@ def _texture(kind: int, x: float, y: float, size: float) -> float:
     """Texture of a scene at a place, in [-0.5, 0.5]."""
     a, b = x / size, y / size
     if kind == cameras.TILES:
-        edge = (a % 1.0) < 0.15 or (b % 1.0) < 0.15
+        edge = fraction(a) < 0.15 or fraction(b) < 0.15
         return -0.5 if edge else 0.2
     if kind == cameras.PLANKS:
-        return 0.35 if (a % 1.0) < 0.5 else -0.35
+        return 0.35 if fraction(a) < 0.5 else -0.35
     if kind == cameras.SLANTS:
         return 0.5 * np.sin(4.0 * (a + 0.6 * b))
     return 0.25 * (np.sin(2.1 * a + 1.3 * b) + np.sin(1.1 * a - 2.3 * b + 2.0))
@@ -94,6 +94,7 @@ def _draw_figure(person: Any, tones: Any, pose: Any, camera: Any, first: int, li
     total = np.empty(num_channels, np.float32)
     step = 1.0 / (SUPERSAMPLING * height)
     middle = 0.5 * width / height + pose.centre
+    extent = half_extent(person, pose)
     for row in range(height):
         for column in range(width):
             total[:] = 0.0
@@ -103,7 +104,7 @@ def _draw_figure(person: Any, tones: Any, pose: Any, camera: Any, first: int, li
                 x = (SUPERSAMPLING * column + sample % SUPERSAMPLING + 0.5) * step
                 v = (y - pose.top) / pose.scale
                 u = pose.mirror * ((x - middle) / (pose.scale * pose.narrow) + pose.lean * (v - 0.5))
-                if v < -0.02 or v > 1.02 or abs(u) > HALF_FIGURE_WIDTH:
+                if v < -0.02 or v > 1.02 or abs(u) > extent:
                     continue
                 material, shade = figure_at(u, v, person, pose)
                 if material == NOTHING:

@@ -1,0 +1,212 @@
+"""Checks a dataset: its size against the known figures, its splits, and whether its images open."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ecul.data.expected_counts import KNOWN_MISTAKES, REAL, SYSU_GALLERIES, Counts, compare
+from ecul.data.layouts import SYNTHETIC_MARKER, ReidDataset, digest, open_dataset
+from ecul.data.listing import read_identity_list
+from ecul.data.regdb import NUM_TRIALS
+from ecul.data.sysu import SPLIT_FILES
+from ecul.errors import DataError
+from ecul.types import LabelledIndex, Modality
+
+_MAX_NAMED = 5
+_GREY_SHARE = 0.9
+_GREY_TOLERANCE = 2.0
+
+
+@dataclass(frozen=True)
+class CountRow:
+    """Size of a part of a dataset; `camera` is None for all cameras together."""
+
+    split: str
+    modality: Modality
+    camera: int | None
+    num_identities: int
+    num_images: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in a dataset.
+
+    Attributes:
+        name: of the dataset.
+        digest: of its files (see `layouts.digest`).
+        rows: sizes by split, modality and camera.
+        num_opened: images that were decoded.
+        problems: what is wrong and what to do, one sentence each; empty when all is well.
+    """
+
+    name: str
+    digest: str
+    rows: tuple[CountRow, ...]
+    num_opened: int
+    problems: tuple[str, ...]
+
+
+def inspect_dataset(root: str | Path, *, layout: str = "auto", num_opened: int = 200) -> Inspection:
+    """Returns the findings on a dataset.
+
+    Args:
+        root: the dataset's folder.
+        layout: one of `layouts.LAYOUTS`, or `auto`.
+        num_opened: images of each split to decode, evenly spread; 0 for all of them.
+
+    Raises:
+        DataError: the folder cannot be read as a dataset at all.
+    """
+    dataset = open_dataset(root, layout=layout)
+    problems = _count_problems(dataset)
+    if dataset.layout == "sysu":
+        problems += _sysu_problems(dataset)
+    if dataset.layout == "regdb":
+        problems += _regdb_problems(dataset)
+    opened = 0
+    for split, index in _splits(dataset):
+        count, found = _image_problems(split, index, num_opened)
+        opened += count
+        problems += found
+    rows = tuple(row for split, index in _splits(dataset) for row in _count_rows(split, index))
+    return Inspection(dataset.name, digest(dataset), rows, opened, tuple(problems))
+
+
+def _splits(dataset: ReidDataset) -> tuple[tuple[str, LabelledIndex], ...]:
+    return ("train", dataset.train), ("test", dataset.test)
+
+
+def _count_rows(split: str, index: LabelledIndex) -> list[CountRow]:
+    rows: list[CountRow] = []
+    for modality in Modality:
+        of_modality = index.samples.modality == modality
+        rows.append(CountRow(split, modality, None, _distinct(index, of_modality), int(of_modality.sum())))
+        for camera in np.unique(index.samples.camera[of_modality]).tolist():
+            chosen = of_modality & (index.samples.camera == camera)
+            rows.append(CountRow(split, modality, camera, _distinct(index, chosen), int(chosen.sum())))
+    return rows
+
+
+def _distinct(index: LabelledIndex, chosen: np.ndarray) -> int:
+    return len(np.unique(index.identity[chosen]))
+
+
+def _counts(dataset: ReidDataset) -> Counts:
+    return {
+        split: {
+            "identities": len(np.unique(index.identity)),
+            **{modality.name.lower(): int((index.samples.modality == modality).sum()) for modality in Modality},
+        }
+        for split, index in _splits(dataset)
+    }
+
+
+def _count_problems(dataset: ReidDataset) -> list[str]:
+    marker = Path(dataset.root) / SYNTHETIC_MARKER
+    if not marker.is_file():
+        mistakes = KNOWN_MISTAKES.get(dataset.layout, ())
+        return compare(_counts(dataset), REAL[dataset.layout], mistakes=mistakes)
+    problems = compare(_counts(dataset), _synthetic_counts(marker))
+    if problems:
+        problems.append("the synthetic set was changed after it was drawn; draw it again with `ecul synth`")
+    return problems
+
+
+def _synthetic_counts(marker: Path) -> Counts:
+    try:
+        counts = json.loads(marker.read_text(encoding="utf-8"))["counts"]
+        return {
+            split: {name: int(counts[split][name]) for name in ("identities", "visible", "infrared")}
+            for split in ("train", "test")
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{marker} is damaged ({error!r}); draw the set again with `ecul synth`") from None
+
+
+def _sysu_problems(dataset: ReidDataset) -> list[str]:
+    """Identities that the split files name and no camera has, and the size of the single-shot galleries."""
+    problems: list[str] = []
+    present = set(dataset.train.identity.tolist()) | set(dataset.test.identity.tolist())
+    for name in SPLIT_FILES:
+        absent = [identity for identity in read_identity_list(Path(dataset.root) / name) if identity not in present]
+        if absent:
+            problems.append(
+                f"{len(absent)} identities of {name} have no image under any camera (such as "
+                f"{', '.join(map(str, absent[:_MAX_NAMED]))}); unpack the camera folders again"
+            )
+    if dataset.name != "sysu":
+        return problems
+    for search, (cameras, expected) in SYSU_GALLERIES.items():
+        chosen = np.isin(dataset.test.samples.camera, cameras)
+        pairs = np.stack([dataset.test.identity[chosen], dataset.test.samples.camera[chosen]], axis=1)
+        found = len(np.unique(pairs, axis=0))
+        if found != expected:
+            problems.append(
+                f"the single-shot gallery of {search} search has {found} images, expected {expected}; "
+                "images of test identities are missing"
+            )
+    return problems
+
+
+def _regdb_problems(dataset: ReidDataset) -> list[str]:
+    """Trials that cannot be read, differ in size from trial 1, or list an image for training and for testing."""
+    problems: list[str] = []
+    for trial in range(1, NUM_TRIALS + 1):
+        try:
+            other = open_dataset(dataset.root, layout="regdb", trial=trial)
+        except DataError as error:
+            problems.append(f"trial {trial}: {error}")
+            continue
+        shared = set(other.train.samples.paths) & set(other.test.samples.paths)
+        if shared:
+            problems.append(
+                f"trial {trial}: {len(shared)} images are in the training and in the test list (such as "
+                f"{min(shared)}); restore the original idx files"
+            )
+        differing = compare(_counts(other), _counts(dataset))
+        problems += [f"trial {trial} differs from trial 1: {problem}" for problem in differing]
+    return problems
+
+
+def _image_problems(split: str, index: LabelledIndex, num_opened: int) -> tuple[int, list[str]]:
+    """How many images were decoded, and what is wrong with them."""
+    count = len(index) if num_opened == 0 else min(num_opened, len(index))
+    positions = np.linspace(0, len(index) - 1, count).round().astype(int).tolist()
+    unreadable: list[str] = []
+    colourless: list[bool] = []
+    for position in positions:
+        path = index.samples.paths[position]
+        try:
+            pixels = read_pixels(path)
+        except DataError:
+            unreadable.append(path)
+            continue
+        if index.samples.modality[position] == Modality.VISIBLE:
+            colourless.append(float(np.ptp(pixels.astype(np.float32), axis=2).mean()) < _GREY_TOLERANCE)
+    problems: list[str] = []
+    if unreadable:
+        problems.append(
+            f"{split}: {len(unreadable)} of {count} opened images cannot be read: "
+            f"{', '.join(unreadable[:_MAX_NAMED])}{', ...' if len(unreadable) > _MAX_NAMED else ''}; "
+            "copy them again from the dataset"
+        )
+    if colourless and np.mean(colourless) > _GREY_SHARE:
+        problems.append(f"{split}: the visible images have no colour; they were converted, or are infrared images")
+    return count, problems
+
+
+def read_pixels(path: str) -> np.ndarray:
+    """Returns an image as uint8 (H, W, 3).
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"cannot read the image {path} ({error})") from None
