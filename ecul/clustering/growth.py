@@ -40,6 +40,8 @@ class Measured:
     Attributes:
         images: N.
         seconds: by stage, and `after_search` and `total`.
+        cpu_seconds: the same in processor seconds of all threads, which other work on the machine hardly moves; empty
+            for the dense version.
         peak_mib: largest memory of the process during the run beyond what it had before (features included there).
         clusters: found.
         figures: quality against the simulated identities, recall of an approximate search.
@@ -47,6 +49,7 @@ class Measured:
 
     images: int
     seconds: dict[str, float]
+    cpu_seconds: dict[str, float]
     peak_mib: float
     clusters: int
     figures: dict[str, float]
@@ -108,10 +111,11 @@ def measure(
     """One run of the sparse engine."""
     result, peak = with_peak(lambda: cluster(bank, parameters, num_threads=num_threads))
     seconds = {stage: result.diagnostics[f"{stage}_seconds"] for stage in STAGES}
+    processor = {stage: result.diagnostics[f"{stage}_cpu_seconds"] for stage in STAGES}
     figures = label_quality(result.labels, identity, bank.modality)
     if "search_recall" in result.diagnostics:
         figures["search_recall"] = result.diagnostics["search_recall"]
-    return Measured(len(bank), _summed(seconds), peak, result.num_clusters, figures)
+    return Measured(len(bank), _summed(seconds), _summed(processor), peak, result.num_clusters, figures)
 
 
 def measure_reference(bank: FeatureBank, identity: IntArray, parameters: ClusteringParameters) -> Measured:
@@ -120,7 +124,7 @@ def measure_reference(bank: FeatureBank, identity: IntArray, parameters: Cluster
     seconds = {stage: taken[f"{stage}_seconds"] for stage in STAGES}
     seconds["extend"] += taken["filter_seconds"]
     figures = label_quality(labels, identity, bank.modality)
-    return Measured(len(bank), _summed(seconds), peak, int(labels.max(initial=-1)) + 1, figures)
+    return Measured(len(bank), _summed(seconds), {}, peak, int(labels.max(initial=-1)) + 1, figures)
 
 
 def _summed(seconds: dict[str, float]) -> dict[str, float]:
@@ -137,12 +141,12 @@ def ratios(engine: Measured, reference: Measured) -> dict[str, float]:
     }
 
 
-def exponent(runs: Sequence[Measured], stage: str) -> float:
-    """Slope of log seconds over log N by least squares; NaN with fewer than two sizes."""
+def exponent(runs: Sequence[Measured], stage: str, *, cpu: bool = False) -> float:
+    """Slope of log seconds (or processor seconds) over log N by least squares; NaN with fewer than two sizes."""
     sizes = np.array([run.images for run in runs], float)
     if len(np.unique(sizes)) < 2:
         return float("nan")
-    seconds = np.array([max(run.seconds[stage], 1e-6) for run in runs])
+    seconds = np.array([max((run.cpu_seconds if cpu else run.seconds)[stage], 1e-6) for run in runs])
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 

@@ -17,7 +17,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "cluster",
         help="the clustering engine on simulated features",
         description="Clusters simulated features of each size and prints seconds by stage, peak memory beyond the "
-        "features, and the fitted growth exponents. The filter's time is part of extend.",
+        "features, and the fitted growth exponents; under each line the processor seconds of all threads, which other "
+        "work on the machine hardly moves. The filter's time is part of extend.",
     )
     parser.add_argument("--sizes", type=int, nargs="+", required=True, metavar="N", help="numbers of images")
     parser.add_argument("--dim", type=int, default=2048, help="embedding size (default: 2048)")
@@ -80,7 +81,8 @@ def _measure(
     bank, identity = growth.simulated(size, args.dim, args.groups, args.seed)
     repeats = [growth.measure(bank, identity, parameters, num_threads=args.threads) for _ in range(args.repeats)]
     run = min(repeats, key=lambda repeat: repeat.seconds["total"])
-    print(_row("sparse", run), flush=True)
+    print(_row("sparse", run))
+    print(f"{'  (cpu)':<17}" + "".join(f"{value:9.3f}" for value in run.cpu_seconds.values()), flush=True)
     if args.reference:
         dense = growth.measure_reference(bank, identity, parameters)
         references.append(dense)
@@ -112,6 +114,8 @@ def _print_exponents(runs: "list[Measured]") -> None:
         return
     values = "".join(f"{exponent(runs, stage):9.2f}" for stage in runs[0].seconds)
     print(f"{'exponent':<17}" + values)
+    values = "".join(f"{exponent(runs, stage, cpu=True):9.2f}" for stage in runs[0].cpu_seconds)
+    print(f"{'  (cpu)':<17}" + values)
 
 
 def _save(args: argparse.Namespace, runs: "list[Measured]", references: "list[Measured]") -> None:
@@ -128,7 +132,10 @@ def _save(args: argparse.Namespace, runs: "list[Measured]", references: "list[Me
         "runs": [asdict(run) for run in runs],
         "reference": [asdict(run) for run in references],
         "ratios": [growth.ratios(run, dense) for run, dense in zip(runs, references, strict=False)],
-        "exponents": {stage: growth.exponent(runs, stage) for stage in runs[0].seconds} if len(runs) > 1 else {},
+        "exponents": {
+            stage: {"seconds": growth.exponent(runs, stage), "cpu_seconds": growth.exponent(runs, stage, cpu=True)}
+            for stage in (runs[0].seconds if len(runs) > 1 else ())
+        },
     }
     try:
         args.json.write_text(json.dumps(report, indent=2) + "\n")

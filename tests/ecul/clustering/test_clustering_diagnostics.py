@@ -90,5 +90,8 @@ def test_peak_memory_sees_an_array():
 def test_exponent_of_a_square_law():
     from ecul.clustering.growth import Measured
 
-    runs = [Measured(size, {"search": size**2 / 1e6}, 0.0, 0, {}) for size in (1000, 2000, 8000)]
+    runs = [
+        Measured(size, {"search": size**2 / 1e6}, {"search": size / 1e6}, 0.0, 0, {}) for size in (1000, 2000, 8000)
+    ]
     assert exponent(runs, "search") == pytest.approx(2)
+    assert exponent(runs, "search", cpu=True) == pytest.approx(1)
