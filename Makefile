@@ -3,11 +3,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install test lint demo clean
+.PHONY: help install lint test demo clean
 
 help:
+	@echo "make demo     environment, synthetic data, training, evaluation, pictures in demo/run"
 	@echo "make test     environment, linters, type check, all tests"
-	@echo "make demo     environment, synthetic data, training, evaluation, pictures in demo/"
 	@echo "make clean    remove the environment and the demo"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -25,6 +25,15 @@ lint: install
 
 test: lint
 	$(BIN)/pytest
+
+demo/data: | install
+	$(BIN)/ecul synth --layout sysu --identities 100 --size 64x32 --seed 0 --out demo/data
+
+demo: install demo/data
+	$(BIN)/ecul doctor demo/data
+	rm -rf demo/run
+	$(BIN)/ecul train --config configs/synthetic.yaml --out demo/run
+	@echo "look at demo/run/gallery.png and demo/run/curves.png"
 
 clean:
 	rm -rf $(VENV) demo

@@ -32,6 +32,9 @@ def pretrain(
 ) -> DualStream:
     """Returns a small network that classifies the identities of visible images; both stems get the trained weights.
 
+    Most images are shown by a single colour channel or in grey, so that the network looks at form before colour, as one
+    trained on ImageNet does: a class there has all colours.
+
     Args:
         images: visible images.
         identity: dense numbers 0..K-1.
@@ -83,7 +86,7 @@ def _batch(
         width=images.shape[3],
         padding=crop_padding,
         erasing_probability=0.3,
-        channels="keep",
+        channels="infrared",
     )
     batch = augment(torch.from_numpy(images[chosen]).to(device), plan)
     return batch, torch.from_numpy(identity[chosen].astype(np.int64)).to(device)
