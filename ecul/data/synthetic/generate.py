@@ -165,7 +165,7 @@ def _write_images(
     root: Path, plan: Plan, size_and_seed: tuple[int, int, int], difficulty: SyntheticDifficulty, num_workers: int
 ) -> None:
     height, width, seed = size_and_seed
-    for folder in sorted({os.path.dirname(path) for _, paths in plan.parts for path in paths}):
+    for folder in sorted({os.path.dirname(path) for _, paths in plan.parts for path in paths} | {*plan.folders}):
         os.makedirs(root / folder, exist_ok=True)
 
     def write(chunk: tuple[Shots, list[str]]) -> None:

@@ -25,11 +25,13 @@ class Plan:
 
     Attributes:
         parts: the images, visible first, and the path of each, relative to the dataset.
+        folders: folders that the layout always has, even where no image falls into them.
         files: text of each split file, by relative path.
         counts: identities, visible and infrared images, by split (`train`, `test`); for RegDB, of each trial.
     """
 
     parts: tuple[tuple[Shots, list[str]], ...]
+    folders: tuple[str, ...]
     files: dict[str, str]
     counts: dict[str, dict[str, int]]
 
@@ -145,7 +147,8 @@ def _sysu_plan(presences: tuple[_Presence, ...], splits: tuple[NDArray[np.int64]
     files = {
         file: ",".join(map(str, identities)) + "\n" for file, identities in zip(sysu.SPLIT_FILES, splits, strict=True)
     }
-    return Plan(parts, files, _count_splits(parts, np.concatenate(splits[:2]), splits[2]))
+    folders = tuple(f"cam{camera}" for camera in sysu.VISIBLE_CAMERAS + sysu.INFRARED_CAMERAS)
+    return Plan(parts, folders, files, _count_splits(parts, np.concatenate(splits[:2]), splits[2]))
 
 
 def _llcm_plan(seed: int, identities: NDArray[np.int64], is_test: NDArray[np.bool_], mean: int) -> Plan:
@@ -172,7 +175,8 @@ def _llcm_plan(seed: int, identities: NDArray[np.int64], is_test: NDArray[np.boo
         ]
         files[llcm.TRAIN_FILES[modality]] = "".join(lines)
         parts.append((shots, paths))
-    return Plan(tuple(parts), files, _count_splits(tuple(parts), identities[~is_test], identities[is_test]))
+    folders = tuple(llcm.TEST_FOLDERS.values())
+    return Plan(tuple(parts), folders, files, _count_splits(tuple(parts), identities[~is_test], identities[is_test]))
 
 
 def _regdb_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: int) -> Plan:
@@ -199,7 +203,7 @@ def _regdb_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: 
                 ]
                 files[regdb.split_file(split, modality, trial)] = "".join(lines)
         parts.append((shots, paths))
-    return Plan(tuple(parts), files, _count_splits(tuple(parts), identities[:num_train], identities[num_train:]))
+    return Plan(tuple(parts), (), files, _count_splits(tuple(parts), identities[:num_train], identities[num_train:]))
 
 
 def _count_splits(
