@@ -44,13 +44,16 @@ def prepare(*, local: bool = False, health_check_interval_s: float = 0.2, start_
         os.environ.setdefault(name, value)
 
 
-def connect(address: str, *, num_cpus: float | None = None, temp_dir: str | None = None) -> None:
+def connect(
+    address: str, *, num_cpus: float | None = None, temp_dir: str | None = None, log_to_driver: bool = True
+) -> None:
     """Joins the cluster at `address`, or starts one in this process for `local`.
 
     Args:
         address: `auto` (the cluster of this machine or job), `host:port`, or `local`. A local one listens on loopback.
         num_cpus: logical CPUs of a local one; None for the machine's.
         temp_dir: session folder of a local one; short, since socket paths are limited to 107 bytes.
+        log_to_driver: show here what the processes of the cluster print.
 
     Raises:
         ConfigError: nothing answers at the address.
@@ -59,7 +62,7 @@ def connect(address: str, *, num_cpus: float | None = None, temp_dir: str | None
 
     if ray.is_initialized():
         return
-    options: dict[str, Any] = {"logging_level": logging.WARNING}
+    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": log_to_driver}
     if address == "local":
         # With the dashboard where it is installed (ray[default]): without it Train warns each second.
         options |= {
