@@ -1,23 +1,25 @@
 """What Ray Tune runs for each trial: a clustering of the shared bank, or a whole training."""
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import ray
+import ray.exceptions
 import ray.tune
 
+from cluster.clustering_task import describe
 from cluster.config import ClusterConfig
 from cluster.storage import RunFolder
 from ecul.config import Config
-from ecul.errors import TrainingError
+from ecul.errors import EculError, TrainingError
 from tune.bank import TuningBank
 from tune.build import trial_config
 from tune.objectives import label_free_figures
 
 POLL_SECONDS = 0.5
+STOP_SECONDS = 60.0
 _VALIDATION = {"validation_map": "map", "validation_rank1": "rank1", "validation_minp": "minp"}
 
 
@@ -60,32 +62,57 @@ def features_trial(
     ray.tune.report(_report(score_bank(bank, config, intra=intra, num_threads=num_threads), finished=True))
 
 
-def full_trial(parameters: Mapping[str, Any], *, settings: FullSettings) -> None:
-    """Trains with a trial's values in a Ray Train run, and reports each evaluated epoch.
+class FullTrial(ray.tune.Trainable):
+    """Trains with a trial's values in a Ray Train run; a step is an evaluated epoch.
 
     A trial of the same key goes on from the run's newest checkpoint and reports the epochs before it again, so that
-    the scheduler knows them.
-
-    Args:
-        parameters: `values`, {configuration path: value}, and `key`, the run's name.
-        settings: what all trials share.
-
-    Raises:
-        EculError: what the training raised.
+    the scheduler knows them. The last epoch is reported when the run has ended and freed its workers.
     """
-    config = trial_config(settings.base, parameters["values"])
-    folder = RunFolder(settings.storage, parameters["key"])
-    finished = False
-    for record in follow(folder, lambda: _train(config, parameters["key"], settings)):
-        epoch = int(record["epoch"])
-        figures = full_figures(record)
-        if epoch <= settings.first_epoch or not all(name in figures for name in settings.metrics):
-            continue
-        finished = epoch == config.num_epochs
-        trained = {"epoch": epoch, "trained_epochs": epoch - settings.first_epoch}
-        ray.tune.report(_report(figures, finished=finished) | trained)
-    if not finished:
-        raise TrainingError(f"run {parameters['key']}: the last epoch has no {' or '.join(settings.metrics)}")
+
+    def setup(self, config: dict[str, Any], settings: FullSettings | None = None) -> None:
+        """Begins the training.
+
+        Args:
+            config: `values`, {configuration path: value}, and `key`, the run's name.
+            settings: what all trials share.
+        """
+        assert settings is not None
+        self._settings = settings
+        self._key = config["key"]
+        training = trial_config(settings.base, config["values"])
+        self._num_epochs = training.num_epochs
+        self._work = _start(training, self._key, settings)
+        self._records = follow(RunFolder(settings.storage, self._key), self._work)
+
+    def step(self) -> dict[str, Any]:
+        """Returns the next evaluated epoch's figures.
+
+        Raises:
+            EculError: what the training raised, or its last epoch lacks an objective.
+        """
+        first = self._settings.first_epoch
+        for record in self._records:
+            epoch = int(record["epoch"])
+            figures = full_figures(record)
+            if epoch > first and all(name in figures for name in self._settings.metrics):
+                finished = epoch == self._num_epochs
+                if finished:
+                    ended(self._work)
+                trained = {"epoch": epoch, "trained_epochs": epoch - first, "done": finished}
+                return _report(figures, finished=finished) | trained
+        raise TrainingError(f"run {self._key}: the last epoch has no {' or '.join(self._settings.metrics)}")
+
+    def cleanup(self) -> None:
+        """Ends the training of a trial that was stopped early, and waits until its workers are free."""
+        if not ray.wait([self._work], timeout=0)[0]:
+            ray.cancel(self._work)
+            ray.wait([self._work], timeout=STOP_SECONDS)
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the run has its own checkpoints."""
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing: a trial goes on by its key."""
 
 
 def full_figures(record: Mapping[str, float]) -> dict[str, float]:
@@ -100,25 +127,48 @@ def full_figures(record: Mapping[str, float]) -> dict[str, float]:
     return figures
 
 
-def follow(folder: RunFolder, work: Callable[[], Any]) -> Iterator[dict[str, float]]:
-    """Does the work in a thread and yields the run's epoch records as they appear, each epoch once, in order.
+def follow(folder: RunFolder, work: Any) -> Iterator[dict[str, float]]:
+    """Yields a run's epoch records as they appear, each epoch once and in order, until the work ends.
+
+    Args:
+        folder: of the run.
+        work: reference to the Ray task that trains.
 
     Raises:
         EculError: what the work raised.
     """
     last = -1.0
-    with ThreadPoolExecutor(1) as pool:
-        running: Future[Any] = pool.submit(work)
-        done = False
-        while not done:
-            done = running.done()
-            for record in _records(folder):
-                if record["epoch"] > last:
-                    last = record["epoch"]
-                    yield record
-            if not done:
-                time.sleep(POLL_SECONDS)
-        running.result()
+    done = False
+    while not done:
+        done = bool(ray.wait([work], timeout=POLL_SECONDS)[0])
+        for record in _records(folder):
+            if record["epoch"] > last:
+                last = record["epoch"]
+                yield record
+    ended(work)
+
+
+def ended(work: Any) -> None:
+    """Waits for a task.
+
+    Raises:
+        EculError: what it raised.
+    """
+    try:
+        ray.get(work)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, EculError) else TrainingError(describe(error.cause)) from None
+
+
+def _start(config: Config, name: str, settings: FullSettings) -> Any:
+    """Begins the training in a task of its own and returns its reference.
+
+    Cancelling that task makes Ray Train free the workers, which killing it would not. The address in its environment,
+    which Ray Train's own helpers inherit, is the one that they ask; without it they take any cluster of the machine.
+    """
+    environment = {"env_vars": {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}}
+    task = ray.remote(num_cpus=0, max_retries=0, runtime_env=environment)(_train)
+    return task.remote(config, name, settings)
 
 
 def _train(config: Config, name: str, settings: FullSettings) -> None:
@@ -126,8 +176,7 @@ def _train(config: Config, name: str, settings: FullSettings) -> None:
 
     trainer = build_trainer(config, settings.cluster, name=name, storage=settings.storage, tracker=settings.tracker)
     RunFolder(settings.storage, name).drop_broken_snapshot()
-    if run(trainer) is None:
-        raise TrainingError(f"run {name} ended without a result")
+    run(trainer)
 
 
 def _records(folder: RunFolder) -> list[dict[str, float]]:

@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace a key of the sweep")
     parser.add_argument("--address", default="local", help="Ray cluster: local to start one here, auto, or HOST:PORT")
     parser.add_argument("--storage", default=STORAGE, metavar="FOLDER", help="of all sweeps; shared by all nodes")
+    parser.add_argument("--verbose", action="store_true", help="show what the trials' processes print")
     parser.add_argument("--tracker", help="none, wandb, tensorboard; default: the file's")
     return parser
 
@@ -59,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
     with locked(folder):
         study = prepare_study(plan)
         write_plan(plan)
-        connect(args.address)
+        connect(args.address, log_to_driver=args.verbose)
         _announce(plan, len(own_trials(study)))
         tracker = SweepTracker(plan)
         try:

@@ -21,7 +21,7 @@ from ecul.errors import ConfigError
 from tune.bank import TuningBank
 from tune.budget import features_concurrency, full_concurrency
 from tune.config import SweepConfig
-from tune.driver import FullSettings, features_trial, full_trial
+from tune.driver import FullSettings, FullTrial, features_trial
 from tune.progress import SweepProgress, TrialListener
 from tune.search import StudySearch
 from tune.space import SearchSpace
@@ -166,7 +166,7 @@ def _full_trainable(plan: Plan, metrics: Sequence[str]) -> Any:
         metrics=tuple(metrics),
         first_epoch=plan.first_epoch,
     )
-    shared = ray.tune.with_parameters(full_trial, settings=settings)
+    shared = ray.tune.with_parameters(FullTrial, settings=settings)
     # one byte of memory instead of a share of a CPU, so that the workers still find whole CPUs
     return ray.tune.with_resources(shared, ray.tune.PlacementGroupFactory([{"memory": 1.0}]))
 
