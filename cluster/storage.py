@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fsspec.core
 import pyarrow
 from pyarrow import fs as arrow_fs
 
 from ecul.errors import CheckpointError, ConfigError
 
+_ARROW_SCHEMES = ("file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 SETTINGS_FILE = "cluster.json"
 EVENTS_FILE = "events.jsonl"
 SNAPSHOT_FILE = "checkpoint_manager_snapshot.json"
@@ -19,6 +21,23 @@ SNAPSHOT_FILE = "checkpoint_manager_snapshot.json"
 def resolve_storage(storage: str) -> str:
     """Returns the storage as workers need it: an absolute path, or the URI as it is."""
     return storage if "://" in storage else str(Path(storage).expanduser().absolute())
+
+
+def open_storage(storage: str) -> tuple[arrow_fs.FileSystem, str]:
+    """Returns the filesystem of a path or URI and the path in it: of pyarrow where it has one, else of fsspec.
+
+    Raises:
+        ConfigError: the storage is of an unknown kind or cannot be reached.
+    """
+    resolved = resolve_storage(storage)
+    scheme = resolved.partition("://")[0]
+    try:
+        if "://" not in resolved or scheme in _ARROW_SCHEMES:
+            return arrow_fs.FileSystem.from_uri(resolved)
+        filesystem, path = fsspec.core.url_to_fs(resolved)
+    except (pyarrow.ArrowInvalid, OSError, ValueError, ImportError) as error:
+        raise ConfigError(f"storage {storage}: {str(error).splitlines()[0]}") from None
+    return arrow_fs.PyFileSystem(arrow_fs.FSSpecHandler(filesystem)), path
 
 
 class RunFolder:
@@ -31,10 +50,7 @@ class RunFolder:
             ConfigError: the storage is of an unknown kind or cannot be reached.
         """
         self.uri = f"{storage.rstrip('/')}/{name}"
-        try:
-            self._fs, path = arrow_fs.FileSystem.from_uri(resolve_storage(storage))
-        except (pyarrow.ArrowInvalid, OSError, ValueError, ImportError) as error:
-            raise ConfigError(f"storage {storage}: {str(error).splitlines()[0]}") from None
+        self._fs, path = open_storage(storage)
         self.path = f"{path.rstrip('/')}/{name}"
 
     @property

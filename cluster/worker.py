@@ -10,6 +10,7 @@ import torch
 from cluster.clustering_task import RemoteCluster
 from cluster.config import ClusterConfig, parse_cluster_config
 from cluster.hooks import RayStore, make_reporter
+from cluster.profiling import Profiled
 from cluster.storage import RunFolder
 from ecul import runtime
 from ecul.engine.fit import fit
@@ -17,7 +18,7 @@ from ecul.engine.interfaces import FitResult
 from ecul.errors import ConfigError
 from ecul.settings import parse_config
 
-SETTINGS_MARKER = ".validate_storage_marker"
+STORAGE_MARKER = ".validate_storage_marker"
 
 
 def train_worker(settings: dict[str, Any]) -> FitResult | None:
@@ -34,10 +35,12 @@ def train_worker(settings: dict[str, Any]) -> FitResult | None:
     config = parse_config(settings["config"])
     torch.set_num_threads(worker_threads(cluster))
     folder = RunFolder(settings["storage"], settings["name"])
-    if not folder.exists(SETTINGS_MARKER):
+    if not folder.exists(STORAGE_MARKER):
         node = ray.util.get_node_ip_address()
         raise ConfigError(f"node {node} does not see {folder.uri}; give a storage that all nodes share (--storage)")
     reporter = make_reporter(folder, settings["tracker"])
+    if config.runtime.profile:
+        reporter = Profiled(reporter, folder)
     store = RayStore(folder, asynchronous=cluster.async_checkpoints)
     result = fit(config, cluster_fn=RemoteCluster(cluster.clustering, reporter.warn), reporter=reporter, store=store)
     return result if runtime.is_main() else None

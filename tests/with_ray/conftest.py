@@ -20,6 +20,11 @@ from ecul.engine.fit import fit
 from ecul.engine.local import LocalCluster, RunDirectory
 from tests.with_ray.runs import SmallCluster
 
+# Ray reads these when it is imported, so before the test modules are. Where other tests have imported it already, its
+# sockets are not kept on loopback, which must then hold for its processes too. Tokens are for test_jobs.py.
+os.environ["RAY_AUTH_MODE"] = "disabled"
+prepare(local="ray" not in sys.modules)
+
 THIRD_PARTY = (
     "ignore::DeprecationWarning:ray",
     "ignore::FutureWarning:ray",
@@ -44,13 +49,11 @@ def ray_cluster() -> Iterator[SmallCluster]:
     temp = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
     before = dict(os.environ)
     os.environ |= {
-        "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
         "OMP_NUM_THREADS": "1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    prepare(local=True)
     import ray
     from ray.cluster_utils import Cluster
 

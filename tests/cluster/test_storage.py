@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster.storage import EVENTS_FILE, SETTINGS_FILE, SNAPSHOT_FILE, RunFolder, read_settings, resolve_storage
+from ecul.errors import CheckpointError, ConfigError
+
+
+def test_paths_become_absolute_and_uris_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve_storage("runs") == str(tmp_path / "runs")
+    assert resolve_storage("s3://bucket/runs") == "s3://bucket/runs"
+
+
+def test_files_are_written_and_read_back(tmp_path: Path):
+    folder = RunFolder(str(tmp_path), "run")
+    assert folder.local == tmp_path / "run"
+    assert not folder.exists()
+    assert folder.read("a.txt") is None
+    folder.write("a.txt", b"one")
+    folder.write("a.txt", b"two")
+    assert folder.read("a.txt") == b"two"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("storage", ["{path}", "memory://runs"])
+def test_events_are_added_line_by_line(tmp_path: Path, storage: str):
+    folder = RunFolder(storage.format(path=tmp_path), "run")
+    for number in range(3):
+        folder.append(EVENTS_FILE, {"event": "x", "number": number})
+    lines = (folder.read(EVENTS_FILE) or b"").decode().splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [0, 1, 2]
+
+
+def test_a_storage_of_no_known_kind_is_refused():
+    with pytest.raises(ConfigError, match="nowhere://x"):
+        RunFolder("nowhere://x", "run")
+
+
+def test_a_run_that_is_not_there_cannot_be_resumed(tmp_path: Path):
+    with pytest.raises(CheckpointError, match=f"{SETTINGS_FILE} is missing"):
+        read_settings(RunFolder(str(tmp_path), "run"))
+
+
+def snapshot(*names: str) -> bytes:
+    return json.dumps({"checkpoint_results": [{"checkpoint_dir_name": name} for name in names]}).encode()
+
+
+def test_a_broken_snapshot_is_dropped_and_a_good_one_stays(tmp_path: Path):
+    folder = RunFolder(str(tmp_path), "run")
+    assert not folder.drop_broken_snapshot()
+    (tmp_path / "run/checkpoints/epoch_0001").mkdir(parents=True)
+    for content, broken in (
+        (snapshot("checkpoints/epoch_0001"), False),
+        (snapshot("checkpoints/epoch_0001")[:-5], True),
+        (snapshot("checkpoints/epoch_0001", "checkpoints/epoch_0002"), True),
+        (b"", True),
+    ):
+        folder.write(SNAPSHOT_FILE, content)
+        assert folder.drop_broken_snapshot() is broken
+        assert folder.exists(SNAPSHOT_FILE) is not broken
+
+
+def test_checkpoints_are_listed_oldest_first(tmp_path: Path):
+    folder = RunFolder(str(tmp_path), "run")
+    assert folder.checkpoint_names() == []
+    for epoch in (10, 2, 9):
+        (tmp_path / f"run/checkpoints/epoch_{epoch:04d}").mkdir(parents=True)
+    assert folder.checkpoint_names() == ["epoch_0002", "epoch_0009", "epoch_0010"]

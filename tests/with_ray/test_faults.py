@@ -1,0 +1,224 @@
+"""Something is really killed; the training ends as if nothing had happened, and the run directory tells of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.config import ClusterConfig
+from cluster.trainer import build_trainer, run
+from ecul.config import Config
+from ecul.errors import TrainingError
+from ecul.settings import config_tree
+from tests.with_ray import faults
+from tests.with_ray.runs import SmallCluster, assert_same_run, events, train
+
+faults.by_value()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The run with two workers that nothing happens to."""
+    return train(frozen_config, small({"num_workers": 2}), tmp_path_factory.mktemp("undisturbed"), "run")
+
+
+def disturbed(config: Config, cluster: ClusterConfig, storage: Path, *laid: Callable[[], None]) -> Path:
+    """Trains with faults and returns the run's folder."""
+    trainer = build_trainer(config, cluster, name="run", storage=str(storage))
+    trainer.train_loop_per_worker = faults.with_faults(*laid)
+    run(trainer)
+    return storage / "run"
+
+
+def recovery_seconds(marker: Path, folder: Path) -> float:
+    """Seconds from the fault to the training's next start, as the run directory tells it."""
+    died = float(marker.read_text())
+    starts = [
+        datetime.fromisoformat(event["time"]).timestamp() for event in events(folder) if event["event"] == "training"
+    ]
+    seconds = min(start for start in starts if start > died) - died
+    print(f"seconds from the fault to the next start: {seconds:.1f}")  # pytest -rP
+    return seconds
+
+
+def test_a_worker_that_dies_in_a_step_is_replaced(
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    undisturbed: Path,
+    tmp_path: Path,
+):
+    marker = tmp_path / "died"
+    folder = disturbed(
+        frozen_config,
+        small({"num_workers": 2}),
+        tmp_path,
+        faults.die_in_step(marker, rank=1, epoch=3, step=2),
+    )
+    assert_same_run(folder, undisturbed)
+    told = events(folder)
+    assert [event["event"] for event in told if event["event"] != "worker_failed"] == [
+        "training",
+        "training",
+        "finished",
+    ]
+    assert 1 in {event["rank"] for event in told if event["event"] == "worker_failed"}
+    assert told[-2]["after_epoch"] >= 1
+    assert recovery_seconds(marker, folder) < 90
+
+
+def test_the_clustering_process_may_die(
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    local_run: Path,
+    tmp_path: Path,
+):
+    folder = disturbed(frozen_config, small(), tmp_path, faults.in_clustering(tmp_path / "died", faults.die))
+    assert_same_run(folder, local_run)
+    (warning,) = [event for event in events(folder) if event["event"] == "warning"]
+    assert "clustering attempt 1 was lost (WorkerCrashedError" in warning["message"]
+    assert [event["event"] for event in events(folder)] == ["training", "warning", "finished"]
+
+
+def test_an_error_of_ours_ends_the_run_at_once(
+    ray_cluster: SmallCluster, small: Callable[..., ClusterConfig], frozen_config: Config, tmp_path: Path
+):
+    marker = tmp_path / "tried"
+    error = TrainingError("epoch 1, step 1: the loss is nan")
+    with pytest.raises(TrainingError, match="epoch 1, step 1: the loss is nan"):
+        disturbed(frozen_config, small(), tmp_path, faults.fail_in_step(marker, error, epoch=1))
+    assert marker.read_text() == "x"
+    assert events(tmp_path / "run")[-1] == {
+        "time": events(tmp_path / "run")[-1]["time"],
+        "event": "worker_failed",
+        "rank": 0,
+        "error": "TrainingError: epoch 1, step 1: the loss is nan",
+    }
+
+
+class InBackground(threading.Thread):
+    """A training beside the test's main thread, where alone nodes can be added."""
+
+    def __init__(self, work: Callable[[], Path]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self._outcome: Path | BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._outcome = self._work()
+        except BaseException as error:
+            self._outcome = error
+
+    def result(self, timeout: float) -> Path:
+        self.join(timeout)
+        assert isinstance(self._outcome, Path), self._outcome
+        return self._outcome
+
+
+@pytest.fixture
+def two_nodes(ray_cluster: SmallCluster) -> Iterator[dict[str, Any]]:
+    """Two more nodes by their id, each with room for one worker and one clustering."""
+    added = [
+        ray_cluster.handle.add_node(
+            num_cpus=2,
+            resources={"training": 1, "clustering": 1},
+            object_store_memory=100 * 2**20,
+            node_ip_address="127.0.0.1",
+        )
+        for _ in range(2)
+    ]
+    nodes = {node.node_id: node for node in added}
+    yield nodes
+    for node in nodes.values():
+        ray_cluster.handle.remove_node(node, allow_graceful=False)
+
+
+def kill_marked_node(cluster: SmallCluster, nodes: dict[str, Any], marker: Path) -> None:
+    """Waits until a process has said on which node it is, and kills that."""
+    deadline = time.monotonic() + 120
+    while not (said := list(marker.parent.glob(f"{marker.stem}.*"))):
+        assert time.monotonic() < deadline, "no process has said where it is"
+        time.sleep(0.1)
+    marker.write_text(f"{time.time()}")
+    cluster.handle.remove_node(nodes.pop(said[0].suffix[1:]), allow_graceful=False)
+
+
+def test_a_node_may_die_during_training(
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    local_run: Path,
+    two_nodes: dict[str, Any],
+    tmp_path: Path,
+):
+    marker = tmp_path / "waits"
+    cluster = small({"worker_resources": {"training": 1}})
+    laid = faults.wait_in_step(marker, rank=0, epoch=2, seconds=60)
+    training = InBackground(lambda: disturbed(frozen_config, cluster, tmp_path, laid))
+    training.start()
+    kill_marked_node(ray_cluster, two_nodes, marker)
+    folder = training.result(200)
+    assert_same_run(folder, local_run)
+    assert recovery_seconds(marker, folder) < 90
+
+
+def test_a_node_may_die_during_clustering(
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    local_run: Path,
+    two_nodes: dict[str, Any],
+    tmp_path: Path,
+):
+    marker = tmp_path / "waits"
+    cluster = small({"clustering.resources": {"clustering": 1}})
+    laid = faults.in_clustering(marker, faults.wait_to_be_killed)
+    training = InBackground(lambda: disturbed(frozen_config, cluster, tmp_path, laid))
+    training.start()
+    kill_marked_node(ray_cluster, two_nodes, marker)
+    folder = training.result(200)
+    assert_same_run(folder, local_run)
+    assert [event["event"] for event in events(folder)] == ["training", "warning", "finished"]
+
+
+def test_a_killed_driver_is_resumed_by_name(
+    ray_cluster: SmallCluster, frozen_config: Config, local_run: Path, tmp_path: Path
+):
+    (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
+    command = [sys.executable, "-m", "cluster.train", "--address", ray_cluster.address, "--storage", str(tmp_path)]
+    first = subprocess.Popen(
+        [*command, "--config", str(tmp_path / "config.json"), "--cpu", "--name", "run"],
+        env=ray_cluster.environment,
+        stderr=subprocess.DEVNULL,
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    second = subprocess.run(
+        [*command, "--resume", "run"], env=ray_cluster.environment, capture_output=True, text=True, timeout=200
+    )
+    assert second.returncode == 0, second.stderr
+    assert "sysu_all_single" in second.stdout
+    assert_same_run(tmp_path / "run", local_run)
+    told = events(tmp_path / "run")
+    assert [event["event"] for event in told] == ["training", "training", "finished"]
