@@ -115,7 +115,7 @@ class WandbRun:
 
     def log(self, figures: Record, *, step: int) -> None:
         """Adds figures at a step."""
-        self._run.log(dict(figures), step=step)
+        self._run.log(dict(figures), step=step, commit=True)
 
     def image(self, name: str, content: bytes) -> None:
         """Adds a picture."""

@@ -39,8 +39,9 @@ class Background:
         """Adds work; returns at once."""
         self._work.put(work)
 
-    def close(self, timeout: float = _CLOSE_SECONDS) -> bool:
-        """Waits for the work, but not longer than `timeout` seconds; returns whether all of it was done."""
+    def close(self, timeout: float | None = None) -> bool:
+        """Waits for the work, but not longer than `timeout` seconds (None: 60); returns whether all of it was done."""
+        timeout = _CLOSE_SECONDS if timeout is None else timeout
         self._work.put(None)
         self._thread.join(timeout)
         if self._thread.is_alive():
