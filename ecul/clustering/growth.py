@@ -40,8 +40,7 @@ class Measured:
     Attributes:
         images: N.
         seconds: by stage, and `after_search` and `total`.
-        cpu_seconds: the same in processor seconds of all threads, which other work on the machine hardly moves; empty
-            for the dense version.
+        cpu_seconds: the same in processor seconds of all threads, which other work on the machine moves less.
         peak_mib: largest memory of the process during the run beyond what it had before (features included there).
         clusters: found.
         figures: quality against the simulated identities, recall of an approximate search.
@@ -121,10 +120,11 @@ def measure(
 def measure_reference(bank: FeatureBank, identity: IntArray, parameters: ClusteringParameters) -> Measured:
     """One run of the dense version."""
     (labels, taken), peak = with_peak(lambda: dense_clustering(bank, parameters))
-    seconds = {stage: taken[f"{stage}_seconds"] for stage in STAGES}
+    seconds, processor = ({stage: taken[stage + kind] for stage in STAGES} for kind in ("_seconds", "_cpu_seconds"))
     seconds["extend"] += taken["filter_seconds"]
+    processor["extend"] += taken["filter_cpu_seconds"]
     figures = label_quality(labels, identity, bank.modality)
-    return Measured(len(bank), _summed(seconds), {}, peak, int(labels.max(initial=-1)) + 1, figures)
+    return Measured(len(bank), _summed(seconds), _summed(processor), peak, int(labels.max(initial=-1)) + 1, figures)
 
 
 def _summed(seconds: dict[str, float]) -> dict[str, float]:
@@ -138,6 +138,8 @@ def ratios(engine: Measured, reference: Measured) -> dict[str, float]:
         "after_search": reference.seconds["after_search"] / engine.seconds["after_search"],
         "total": reference.seconds["total"] / engine.seconds["total"],
         "memory": reference.peak_mib / max(engine.peak_mib, 1.0),
+        "after_search_cpu": reference.cpu_seconds["after_search"] / engine.cpu_seconds["after_search"],
+        "total_cpu": reference.cpu_seconds["total"] / engine.cpu_seconds["total"],
     }
 
 

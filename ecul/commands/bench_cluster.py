@@ -81,8 +81,7 @@ def _measure(
     bank, identity = growth.simulated(size, args.dim, args.groups, args.seed)
     repeats = [growth.measure(bank, identity, parameters, num_threads=args.threads) for _ in range(args.repeats)]
     run = min(repeats, key=lambda repeat: repeat.seconds["total"])
-    print(_row("sparse", run))
-    print(f"{'  (cpu)':<17}" + "".join(f"{value:9.3f}" for value in run.cpu_seconds.values()), flush=True)
+    print(_row("sparse", run), flush=True)
     if args.reference:
         dense = growth.measure_reference(bank, identity, parameters)
         references.append(dense)
@@ -104,7 +103,8 @@ def _row(name: str, run: "Measured") -> str:
     precision, recall = run.figures["cross_precision"], run.figures["cross_recall"]
     found = run.figures.get("search_recall", 1.0)
     counts = f"{run.peak_mib:9.1f}{run.clusters:9d}{precision:9.3f}{recall:9.3f}{found:9.3f}"
-    return f"{name:<8}{run.images:>9}" + seconds + counts
+    processor = "".join(f"{value:9.3f}" for value in run.cpu_seconds.values())
+    return f"{name:<8}{run.images:>9}{seconds}{counts}\n{'  (cpu)':<17}{processor}"
 
 
 def _print_exponents(runs: "list[Measured]") -> None:

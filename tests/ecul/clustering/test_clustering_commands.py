@@ -110,7 +110,8 @@ def test_dense_version_gives_the_same_labels(preset):
     parameters = clustering_parameters(preset, {})
     labels, seconds = dense_clustering(bank, parameters)
     np.testing.assert_array_equal(labels, cluster(bank, parameters).labels)
-    assert set(seconds) == {f"{stage}_seconds" for stage in (*growth.STAGES, "filter")} | {"seconds"}
+    stages = (*growth.STAGES, "filter")
+    assert set(seconds) == {stage + kind for stage in stages for kind in ("_seconds", "_cpu_seconds")}
 
 
 def test_bench_prints_and_writes(tmp_path, capsys):
@@ -118,7 +119,7 @@ def test_bench_prints_and_writes(tmp_path, capsys):
     assert run("bench", "cluster", "--sizes", 300, 600, "--dim", 16, "--reference", "--repeats", 2, "--json", file) == 0
     report = json.loads(file.read_text())
     assert [entry["images"] for entry in report["runs"]] == [300, 600]
-    assert set(report["ratios"][0]) == {"after_search", "total", "memory"}
+    assert set(report["ratios"][0]) == {"after_search", "total", "memory", "after_search_cpu", "total_cpu"}
     assert set(growth.STAGES) < set(report["exponents"])
     assert file.with_suffix(".png").stat().st_size > 1000
     printed = capsys.readouterr().out
