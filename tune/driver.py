@@ -1,5 +1,6 @@
 """What Ray Tune runs for each trial: a clustering of the shared bank, or a whole training."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -176,7 +177,8 @@ def _train(config: Config, name: str, settings: FullSettings) -> None:
 
     trainer = build_trainer(config, settings.cluster, name=name, storage=settings.storage, tracker=settings.tracker)
     RunFolder(settings.storage, name).drop_broken_snapshot()
-    run(trainer)
+    with contextlib.suppress(SystemExit):  # how Ray Train leaves once a cancelled run has freed its workers
+        run(trainer)
 
 
 def _records(folder: RunFolder) -> list[dict[str, float]]:

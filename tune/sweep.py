@@ -122,6 +122,7 @@ def run_sweep(plan: Plan, study: optuna.Study, listener: TrialListener) -> int:
                     storage_path=str((plan.folder / "ray").absolute()),
                     callbacks=[progress],
                     verbose=0,
+                    checkpoint_config=ray.tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=ray.tune.FailureConfig(max_failures=0),
                 ),
             ).fit()

@@ -1,0 +1,202 @@
+"""Sweeps of both fidelities over a real cluster, cut off and taken up again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import ray
+import yaml
+from optuna.trial import TrialState
+
+from ecul.config import Config
+from ecul.engine.checkpoints import LocalStore
+from ecul.engine.fit import fit
+from ecul.engine.local import LocalCluster, RunDirectory, read_records
+from ecul.settings import config_tree, load_config
+from tests.tune.conftest import simulated_bank
+from tests.tune.wandb_files import offline_runs
+from tests.with_ray.runs import SmallCluster
+from tune import results, run
+from tune.bank import save_bank
+from tune.study import open_storage, own_trials, trial_key
+
+SPACE = {
+    "clustering.k2": {"int": [2, 5]},
+    "clustering.k3": {"int": [2, 9]},
+    "clustering.eps": {"float": [0.3, 0.8]},
+}
+
+
+@pytest.fixture
+def write_sweep(tmp_path: Path, tiny_config: Callable[..., Config]) -> Callable[..., str]:
+    """A function from changed keys to a sweep's file."""
+    base = tiny_config({"evaluation.every": 1, "clustering.intra.eps": 0.7})
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(config_tree(base)))
+    save_bank(simulated_bank(), tmp_path / "bank.npz")
+    (tmp_path / "cluster.yaml").write_text("{cpu: true, cpus_per_worker: 1, clustering: {borrow: false}}")
+
+    def write(**changes: Any) -> str:
+        tree = {
+            "base": str(tmp_path / "base.yaml"),
+            "space": SPACE,
+            "constraints": ["clustering.k3 >= clustering.k2"],
+            "objectives": {
+                "features": [{"metric": "validation_cross_modality_f1"}],
+                "full": [{"metric": "validation_map"}],
+            },
+            "features": {"bank": str(tmp_path / "bank.npz")},
+            "full": {"cluster": str(tmp_path / "cluster.yaml"), "grace_epochs": 1},
+            "trials": 2,
+        } | changes
+        (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(tree))
+        return str(tmp_path / "sweep.yaml")
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def stage_one(tiny_config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stage1")
+    config = tiny_config(
+        {
+            "data.hold_out_validation": True,
+            "evaluation.split": "validation",
+            "stages.united": 0,
+            "clustering.intra.eps": 0.7,
+        }
+    )
+    fit(config, cluster_fn=LocalCluster(1), reporter=RunDirectory(folder), store=LocalStore(folder))
+    return folder
+
+
+def study_of(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name=folder.name, storage=open_storage(folder, "journal", writing=False))
+
+
+def free_cpus(wanted: float, seconds: float = 30) -> bool:
+    """Whether so many CPUs are free, after at most some seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if ray.available_resources().get("CPU", 0) >= wanted:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def test_a_features_sweep_is_reported_and_tracked(
+    ray_cluster: SmallCluster, write_sweep: Callable[..., str], tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    arguments = ["--config", write_sweep(), "--storage", str(tmp_path), "--name", "f", "--address", ray_cluster.address]
+    assert run.main([*arguments, "--tracker", "wandb"]) == 0
+    folder = tmp_path / "f"
+    trials = study_of(folder).trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
+    assert "2 trials: 2 complete" in capsys.readouterr().out
+    assert load_config(folder / "report" / "best.yaml").data.hold_out_validation is False
+    assert results.main(["f", "--storage", str(tmp_path)]) == 0
+
+    tracked = offline_runs(folder)
+    assert sorted(found["job_type"] for found in tracked.values()) == ["sweep", "trial", "trial"]
+    assert {found["group"] for found in tracked.values()} == {"f"}
+    for trial in trials:
+        (found,) = (value for name, value in tracked.items() if name.startswith(f"f-{trial_key(trial)}-"))
+        assert found["config"]["values"] == trial.user_attrs["values"]
+        score = found["history"][0]["validation_cross_modality_f1"]
+        assert score == pytest.approx(trial.value)
+    # finished: nothing left to do
+    assert run.main(["--resume", "f", "--storage", str(tmp_path), "--address", ray_cluster.address]) == 0
+    assert len(study_of(folder).trials) == 2
+
+
+def test_a_killed_driver_loses_no_finished_trial(
+    ray_cluster: SmallCluster, write_sweep: Callable[..., str], tmp_path: Path
+) -> None:
+    common = ["--storage", str(tmp_path), "--address", ray_cluster.address, "--concurrency", "1"]
+    command = [sys.executable, "-m", "tune.run", "--config", write_sweep(trials=500), "--name", "k", *common]
+    environment = dict(ray_cluster.environment) | {"OMP_NUM_THREADS": "1"}
+    driver = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "k"
+    try:
+        deadline = time.monotonic() + 120
+        while not ((folder / "study.journal").is_file() and len(own_trials(study_of(folder))) >= 2):
+            assert driver.poll() is None, "the driver ended by itself"
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    before = study_of(folder)
+    done = {trial.number: (trial.value, trial.user_attrs["values"]) for trial in own_trials(before)}
+    running = {trial_key(trial) for trial in before.trials if trial.state == TrialState.RUNNING}
+
+    assert run.main(["--resume", "k", "--trials", str(len(done) + 2), *common]) == 0
+    after = own_trials(study_of(folder))
+    assert len(after) == len(done) + 2
+    kept = {trial.number: (trial.value, trial.user_attrs["values"]) for trial in after if trial.number in done}
+    assert kept == done
+    keys = [trial_key(trial) for trial in after]
+    assert len(set(keys)) == len(keys)
+    assert running <= set(keys)
+
+
+def test_a_full_sweep_trains_stage_two_and_records_what_fails(
+    ray_cluster: SmallCluster, write_sweep: Callable[..., str], stage_one: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    broken = {"clustering.intra.eps": 1e-6}
+    sweep = write_sweep(
+        fidelity="full",
+        space={**SPACE, "clustering.intra.eps": {"categorical": [0.7, 1e-6]}},
+        points=[broken, {"clustering.k3": 8}],
+        trials=3,
+        tracker="wandb",
+    )
+    common = ["--storage", str(tmp_path), "--address", ray_cluster.address]
+    assert run.main(["--config", sweep, "--warm-start", str(stage_one), "--name", "t", *common]) == 0
+    folder = tmp_path / "t"
+    default, failed, other = study_of(folder).trials
+    assert failed.state == TrialState.FAIL
+    assert "clusters" in failed.user_attrs["error"]
+    assert failed.user_attrs["values"]["clustering.intra.eps"] == 1e-6
+    for trial in (default, other):
+        assert trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        records = read_records(folder / "trials" / trial_key(trial))
+        # only what the warm start had not trained
+        assert records[0]["epoch"] == 2
+        assert trial.user_attrs["metrics"]["validation_map"] == records[-1]["evaluation/map"]
+    assert free_cpus(ray.cluster_resources()["CPU"])
+
+    tracked = offline_runs(folder)
+    assert sum(found["job_type"] == "sweep" for found in tracked.values()) == 1
+    for trial in (default, other):
+        (found,) = (value for name, value in tracked.items() if name.startswith(f"{trial_key(trial)}-"))
+        assert found["group"] == "t"
+        assert found["config"]["clustering"]["k3"] == trial.user_attrs["values"]["clustering.k3"]
+        scores = [row["evaluation/map"] for row in found["history"] if "evaluation/map" in row]
+        assert scores[-1] == pytest.approx(trial.user_attrs["metrics"]["validation_map"])
+
+
+def test_a_full_sweep_cut_off_by_its_time_limit_goes_on_and_frees_its_workers(
+    ray_cluster: SmallCluster, write_sweep: Callable[..., str], stage_one: Path, tmp_path: Path
+) -> None:
+    sweep = write_sweep(fidelity="full", trials=1)
+    common = ["--storage", str(tmp_path), "--address", ray_cluster.address]
+    first = ["--config", sweep, "--warm-start", str(stage_one), "--name", "c", "--max-hours", str(4 / 3600), *common]
+    assert run.main(first) == 0
+    folder = tmp_path / "c"
+    assert own_trials(study_of(folder)) == []
+    assert free_cpus(ray.cluster_resources()["CPU"])
+    assert run.main(["--resume", "c", *common]) == 0
+    (trial,) = own_trials(study_of(folder))
+    assert trial.state == TrialState.COMPLETE
+    assert trial_key(trial) == "00000"
+    assert np.isfinite(trial.value)
