@@ -78,7 +78,21 @@ def optimise(
     seconds = time.perf_counter() - start
     means = _means(sums, config.stages.iterations)
     images = 3 * config.batch.batch_size * config.stages.iterations
-    return means | {"seconds/train": seconds, "images_per_second": images / seconds}
+    return means | {"seconds/train": seconds, "images_per_second": images / seconds} | _ranks(images / seconds, device)
+
+
+def _ranks(images_per_second: float, device: torch.device) -> dict[str, float]:
+    """Images a second of each of several workers, and the largest GPU memory of each."""
+    on_gpu = device.type == "cuda"
+    mebibytes = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else 0.0
+    own = torch.tensor([[images_per_second / runtime.world_size(), mebibytes]], device=device)
+    figures: dict[str, float] = {}
+    for number, (speed, memory) in enumerate(runtime.gather_rows(own).tolist()):
+        if runtime.world_size() > 1:
+            figures[f"rank{number}/images_per_second"] = speed
+        if on_gpu:
+            figures[f"rank{number}/gpu_memory_mib"] = memory
+    return figures
 
 
 def _step(
