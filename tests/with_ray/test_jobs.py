@@ -1,0 +1,156 @@
+"""A real head with token authentication, and trainings submitted to it."""
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ecul.config import Config
+from ecul.settings import config_tree
+from tests.with_ray.runs import assert_same_run
+
+REPOSITORY = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("aiohttp_cors") is None, reason="job submission needs ray[default]"
+)
+
+
+@dataclass
+class Head:
+    """A cluster started with `ray start`.
+
+    Attributes:
+        url: of its dashboard.
+        environment: of a client that has the token.
+    """
+
+    url: str
+    environment: dict[str, str]
+
+    def call(self, *command: str, token: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs a Python module's command as a client."""
+        drop = () if token else ("RAY_AUTH_TOKEN",)
+        environment = {name: value for name, value in self.environment.items() if name not in drop}
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=150,
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    port, dashboard, agent = free_port(), free_port(), free_port()
+    environment = dict(os.environ) | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path_factory.mktemp("home")),
+    }
+    options = ["--head", "--block", "--num-cpus=3", f"--port={port}", "--node-ip-address=127.0.0.1"]
+    options += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+    options += ["--object-store-memory=100000000", f"--temp-dir={tmp_path_factory.mktemp('j')}"]
+    log = tmp_path_factory.mktemp("log") / "head.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", *options],
+            env=environment, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while not _listens(dashboard):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+    yield Head(f"http://127.0.0.1:{dashboard}", environment)
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_submitted_training_ends_as_the_local_one(head: Head, frozen_config: Config, local_run: Path, tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
+    done = head.call(
+        "cluster.submit", "--address", head.url, "--follow", "--",
+        "python", "-m", "cluster.train", "--config", str(tmp_path / "config.json"), "--cpu",
+        "--storage", str(tmp_path), "--name", "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "epoch   3  stage 2" in done.stdout
+    assert "sysu_all_single" in done.stdout
+    assert_same_run(tmp_path / "run", local_run)
+
+
+def test_plain_ray_job_submit_works_as_well(head: Head, frozen_config: Config, tmp_path: Path):
+    short = {**config_tree(frozen_config), "stages": {"bootstrap": 0, "intra": 1, "united": 0, "iterations": 1}}
+    (tmp_path / "config.json").write_text(json.dumps(short))
+    done = head.call(
+        "ray.scripts.scripts", "job", "submit", "--address", head.url, "--working-dir", ".", "--",
+        "python", "-m", "cluster.train", "--config", str(tmp_path / "config.json"), "--cpu",
+        "--storage", str(tmp_path), "--name", "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["epoch"] == 1
+
+
+def test_the_exit_code_is_the_jobs_and_too_small_is_said(head: Head, frozen_config: Config, tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
+    done = head.call(
+        "cluster.submit", "--address", head.url, "--follow", "--",
+        "python", "-m", "cluster.train", "--config", str(tmp_path / "config.json"), "--cpu", "--workers", "4",
+        "--storage", str(tmp_path), "--name", "run",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert (
+        "the cluster is too small: 4 workers of 1 CPU and the clustering of 1 CPU need CPU 5 (there: 3)" in done.stdout
+    )
+
+
+def test_a_job_is_asked_for_and_stopped(head: Head):
+    started = head.call(
+        "cluster.submit", "--address", head.url, "--name", "sleeper", "--env", "A=1", "--", "sleep", "99"
+    )
+    assert started.stdout == "sleeper\n"
+    stopped = head.call("cluster.submit", "--address", head.url, "--stop", "sleeper")
+    assert stopped.stdout == "STOPPED\n", stopped.stderr
+    unknown = head.call("cluster.submit", "--address", head.url, "--status", "nobody")
+    assert unknown.returncode == 2
+    assert "refused" in unknown.stderr
+
+
+def test_without_the_token_nothing_is_taken(head: Head):
+    done = head.call("cluster.submit", "--address", head.url, "--", "true", token=False)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_server_is_one_line(head: Head):
+    done = head.call("cluster.submit", "--address", f"http://127.0.0.1:{free_port()}", "--", "true")
+    assert done.returncode == 2
+    assert "no job server at" in done.stderr

@@ -1,0 +1,92 @@
+"""The clustering as a graph of tasks gives the labels of the clustering in one piece."""
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import ray
+
+from cluster.clustering_shards import shard_ranges
+from cluster.clustering_task import RemoteCluster
+from cluster.config import ClusterConfig
+from ecul.clustering.pipeline import cluster_epoch
+from ecul.settings import clustering_parameters
+from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, SelectionParameters
+from tests.with_ray.runs import SmallCluster
+
+
+def people(num_images: int, *, seed: int = 0) -> FeatureBank:
+    """Unit vectors around 20 centres, half of them of each modality, in four cameras."""
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(20, 32))
+    features = centres[generator.integers(20, size=num_images)] + 0.3 * generator.normal(size=(num_images, 32))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    camera = generator.integers(4, size=num_images).astype(np.int32)
+    return FeatureBank(features.astype(np.float32), (camera >= 2).astype(np.int32), camera)
+
+
+def assert_equal(one: ClusteringResult, other: ClusteringResult) -> None:
+    for field in fields(ClusteringResult):
+        if field.name != "diagnostics":
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+    for name, value in other.diagnostics.items():
+        if "seconds" not in name:
+            assert one.diagnostics[name] == value, name
+
+
+@pytest.mark.parametrize("preset", ["emcc", "kreciprocal", "balanced_neighbours", "camera_aware"])
+def test_shards_give_the_labels_of_one_piece(
+    ray_cluster: SmallCluster, small: Callable[..., ClusterConfig], preset: str
+):
+    bank = people(300)
+    numbers = {"k1": 6, "k2": 3} if preset != "camera_aware" else {}
+    parameters = clustering_parameters(preset, {**numbers, "eps": 0.5})
+    request = ClusteringRequest(parameters, parameters, SelectionParameters(3, 0.7))
+    warnings: list[str] = []
+    sharded = RemoteCluster(small({"clustering.shards": 3}).clustering, warnings.append)(bank, request)
+    assert_equal(sharded, cluster_epoch(bank, request, num_threads=1))
+    assert sharded.diagnostics["task/object_mib"] == pytest.approx(bank.features.nbytes / 2**20)
+    assert not warnings
+
+
+def test_stage_one_has_no_united_clustering(ray_cluster: SmallCluster, small: Callable[..., ClusterConfig]):
+    bank = people(120, seed=1)
+    request = ClusteringRequest(clustering_parameters("emcc", {"k1": 6, "k2": 3, "k3": 6, "eps": 0.5}))
+    for shards in (1, 4):
+        remote = RemoteCluster(small({"clustering.shards": shards}).clustering, lambda message: None)
+        assert_equal(remote(bank, request), cluster_epoch(bank, request, num_threads=1))
+
+
+def test_an_error_of_the_clustering_reaches_the_caller(ray_cluster: SmallCluster, small: Callable[..., ClusterConfig]):
+    bank = people(50)
+    broken = FeatureBank(2 * bank.features, bank.modality, bank.camera)
+    request = ClusteringRequest(clustering_parameters("emcc", {}))
+    with pytest.raises(ValueError, match="normalise the rows"):
+        RemoteCluster(small().clustering, lambda message: None)(broken, request)
+
+
+def test_the_features_of_sysu_are_shipped_within_a_second(
+    ray_cluster: SmallCluster, small: Callable[..., ClusterConfig]
+):
+    features = np.zeros((34_167, 2_048), np.float32)
+
+    @ray.remote(num_cpus=1)
+    def read(bank: FeatureBank) -> np.ndarray:
+        return bank.features[:, 0].astype(np.int32)
+
+    ray.get(read.remote(FeatureBank(features[:1], np.zeros(1, np.int32), np.zeros(1, np.int32))))
+    import time
+
+    start = time.perf_counter()
+    labels = ray.get(read.remote(ray.put(FeatureBank(features, np.zeros(1, np.int32), np.zeros(1, np.int32)))))
+    seconds = time.perf_counter() - start
+    print(f"shipping {features.nbytes / 2**20:.0f} MiB and labels back: {seconds:.2f} s")
+    assert len(labels) == len(features)
+
+
+def test_row_ranges_cover_all_rows_once():
+    for num_rows, num_shards in ((10, 3), (2, 5), (1, 1), (7, 7)):
+        ranges = shard_ranges(num_rows, num_shards)
+        assert [row for first, last in ranges for row in range(first, last)] == list(range(num_rows))
+        assert all(first < last for first, last in ranges)
