@@ -40,7 +40,10 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class Stream:
-    """Named draws for a set of entities: each call is one property, keyed by its name's position in `names`.
+    """Draws for a set of entities; each call is the next property of all of them.
+
+    The n-th property of an entity depends on the seed, the kind, the entity and n only, so a property added at the
+    end leaves the earlier ones as they are.
 
     Attributes:
         shape: shape of every draw.

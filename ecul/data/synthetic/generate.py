@@ -61,27 +61,11 @@ def synthesize(
     if counts is not None:
         plan = plan_from_counts(Path(counts))
     else:
-        assert num_identities is not None
-        num_test = max(1, num_identities // 2) if num_test_identities is None else num_test_identities
-        _check_counts(num_identities, num_test, images_per_camera)
-        plan = make_plan(
-            layout,
-            num_identities=num_identities,
-            num_test_identities=num_test,
-            images_per_camera=images_per_camera,
-            seed=seed,
-        )
+        plan = _plan(layout, num_identities or 0, num_test_identities, images_per_camera, seed)
     difficulty = difficulty or SyntheticDifficulty()
     root = Path(out)
-    about = {
-        "format": 1,
-        "layout": layout,
-        "seed": seed,
-        "height": height,
-        "width": width,
-        "counts": plan.counts,
-        "difficulty": dataclasses.asdict(difficulty),
-    }
+    about = {"format": 1, "layout": layout, "seed": seed, "height": height, "width": width}
+    about |= {"counts": plan.counts, "difficulty": dataclasses.asdict(difficulty)}
     try:
         _make_empty(root)
         _write_images(root, plan, (height, width, seed), difficulty, num_workers or os.cpu_count() or 1)
@@ -147,12 +131,21 @@ def _check(layout: str, *, height: int, width: int, num_identities: int | None, 
         raise DataError("give either a number of identities or a file of counts")
 
 
-def _check_counts(num_identities: int, num_test: int, images_per_camera: int | None) -> None:
-    if num_identities < 2 or num_test < 1 or (images_per_camera is not None and images_per_camera < 1):
+def _plan(layout: str, num_train: int, num_test: int | None, images_per_camera: int | None, seed: int) -> Plan:
+    if num_test is None:
+        num_test = max(1, num_train // 2)
+    if num_train < 2 or num_test < 1 or (images_per_camera is not None and images_per_camera < 1):
         raise DataError(
-            f"got {num_identities} training identities, {num_test} test identities and {images_per_camera} images "
+            f"got {num_train} training identities, {num_test} test identities and {images_per_camera} images "
             "a camera; expected at least 2, 1 and 1"
         )
+    return make_plan(
+        layout,
+        num_identities=num_train,
+        num_test_identities=num_test,
+        images_per_camera=images_per_camera,
+        seed=seed,
+    )
 
 
 def _make_empty(root: Path) -> None:
