@@ -15,6 +15,7 @@ from tune.space import Choice, Constraint, Domain, Numeric, SearchSpace, Value
 
 FIXED = ("data.root", "data.layout", "data.trial", "data.hold_out_validation", "evaluation.", "warm_start", "runtime.")
 NOT_IN_FEATURES = ("clustering.eps_start", "clustering.eps_ramp_epochs", "clustering.selection.")
+SWITCH = ".switch_epoch"
 _PRESET_PARAMETERS = sorted({name for defaults in PRESET_DEFAULTS.values() for name in defaults})
 
 
@@ -92,9 +93,30 @@ def touched_by_clustering(path: str) -> bool:
 
 
 def default_values(space: SearchSpace, base: Config) -> dict[str, Value]:
-    """Returns the base's own values of the searched paths: the first point of every sweep."""
+    """Returns the base's own values of the searched paths: the first point of every sweep.
+
+    A switch epoch before the trials' first epoch is given as that epoch, which for them is the same.
+    """
     tree = config_tree(base)
-    return {path: value for path in space.domains if (value := _lookup(tree, path)) is not None}
+    found: dict[str, Value] = {}
+    for path, domain in space.domains.items():
+        value = _lookup(tree, path)
+        if path.endswith(SWITCH) and isinstance(domain, Numeric):
+            value = max(value, int(domain.low))
+        if value is not None:
+            found[path] = value
+    return found
+
+
+def from_first_epoch(values: Mapping[str, Value], space: SearchSpace, base: Config) -> dict[str, Value]:
+    """Returns values for a run that begins at epoch 1: where `default_values` moved the base's, they are left out."""
+    tree = config_tree(base)
+    moved = {path for path, value in default_values(space, base).items() if value != _lookup(tree, path)}
+    return {
+        path: value
+        for path, value in values.items()
+        if not (path in moved and value == default_values(space, base)[path])
+    }
 
 
 def _check_path(path: str) -> None:
@@ -109,7 +131,7 @@ def _check_path(path: str) -> None:
 def _domain(path: str, given: DomainConfig, base: Config) -> Domain:
     if given.categorical is not None:
         return Choice(given.categorical)
-    if given.epochs is not None or path.endswith(".switch_epoch"):
+    if given.epochs is not None or path.endswith(SWITCH):
         low, high = _switch_range(path, given, base)
         return Numeric(low, high, integer=True, log=given.log, step=given.step)
     low, high = given.integers or given.floats or (0, 0)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -68,10 +68,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(columns), line(["-" * width for width in widths]), *(line(cells) for cells in rows)])
 
 
-def best_yaml(original: Config, row: Row, *, origin: str) -> str:
-    """Returns a trial's configuration as a preset: the original one with the trial's values, and nothing held out."""
-    tree = config_tree(trial_config(original, row.values))
-    shown = ", ".join(f"{path}={short(value)}" for path, value in row.values.items())
+def best_yaml(original: Config, values: Mapping[str, Any], *, origin: str) -> str:
+    """Returns values as a preset that can be run: the original configuration with them."""
+    tree = config_tree(trial_config(original, values))
+    shown = ", ".join(f"{path}={short(value)}" for path, value in values.items())
     return f"# {origin}: {shown}\n" + yaml.safe_dump(tree, sort_keys=False)
 
 
@@ -86,7 +86,9 @@ def _importance(findings: Findings) -> str:
 def _agreement(findings: Findings) -> str:
     best = max(row.metrics[findings.judge] for row in findings.ranked)
     rows = [
-        [item.signal, "constant" if math.isnan(item.spearman) else f"{item.spearman:+.3f}", f"{item.picked:.4f}"]
+        [item.signal, "constant", ""]
+        if math.isnan(item.spearman)
+        else [item.signal, f"{item.spearman:+.3f}", f"{item.picked:.4f}"]
         for item in findings.agreement
     ]
     text = table(["signal", "rank correlation", f"{findings.judge} of its pick"], rows)

@@ -57,7 +57,7 @@ def write_report(folder: Path, *, top: int = 10) -> Report:
 
     from ecul.engine.interfaces import write_atomically
     from tune.analysis import analyse
-    from tune.build import base_config, build_space, original_config
+    from tune.build import base_config, build_space, from_first_epoch, original_config
     from tune.config import load_sweep
     from tune.plots import draw_all
     from tune.report import best_yaml, report_text
@@ -73,7 +73,9 @@ def write_report(folder: Path, *, top: int = 10) -> Report:
     text = report_text(findings, title=f"Sweep {folder.name} ({sweep.fidelity})", top=top)
     write_atomically(folder / "report" / "report.md", text)
     if findings.ranked:
-        best = best_yaml(original_config(sweep), findings.ranked[0], origin=f"best trial of sweep {folder.name}")
+        original = original_config(sweep)
+        values = from_first_epoch(findings.ranked[0].values, space, original)
+        best = best_yaml(original, values, origin=f"best trial of sweep {folder.name}")
         write_atomically(folder / "report" / "best.yaml", best)
     return Report(text, findings, draw_all(findings, space, folder / "report"))
 

@@ -1,0 +1,112 @@
+"""`python -m tune.compare`: whether a sweep's best point beats its base configuration with other seeds."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+from cluster.command import OneLineParser, run_command
+
+if TYPE_CHECKING:
+    from ecul.config import Config
+
+log = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = OneLineParser(
+        prog="python -m tune.compare",
+        description="Train the base configuration and a sweep's best point anew with several seeds, both judged on the "
+        "validation people. What is done already is not repeated.",
+    )
+    parser.add_argument("name", metavar="NAME", help="of the sweep")
+    parser.add_argument("--storage", default="runs/tune", metavar="FOLDER")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="SEED")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains, prints and writes the comparison and returns the exit code: 0 good, 2 bad input, 130 interrupted."""
+    args = build_parser().parse_args(argv)
+    return run_command("tune.compare", lambda: _compare(Path(args.storage) / args.name, args.seeds))
+
+
+def _compare(folder: Path, seeds: Sequence[int]) -> int:
+    from ecul.engine.interfaces import write_atomically
+    from tune.build import base_config, build_space, from_first_epoch
+    from tune.config import load_sweep
+    from tune.plan import best_values
+    from tune.sweep import SWEEP_FILE
+
+    sweep = load_sweep(folder / SWEEP_FILE)
+    base = base_config(sweep)
+    values = from_first_epoch(best_values(folder, 1)[0], build_space(sweep, base), base)
+    scores: dict[str, list[float]] = {"base": [], "best": []}
+    for seed in seeds:
+        runs = folder / "compare" / f"seed-{seed}"
+        start = _shared_start(base, values, seed, runs)
+        for name, changes in (("base", {}), ("best", values)):
+            scores[name].append(_trained(base, {**changes, "seed": seed, "warm_start": start}, runs / name))
+    text = comparison_text(scores, seeds)
+    write_atomically(folder / "report" / "compare.md", text)
+    sys.stdout.write(text)
+    return 0
+
+
+def comparison_text(scores: Mapping[str, Sequence[float]], seeds: Sequence[int]) -> str:
+    """Returns the scores of `base` and `best` by seed, and their paired difference, as Markdown."""
+    from tune.report import table
+
+    rows = [[name, *(f"{score:.4f}" for score in values), _spread(values)] for name, values in scores.items()]
+    differences = [best - base for base, best in zip(scores["base"], scores["best"], strict=True)]
+    rows.append(["difference", *(f"{value:+.4f}" for value in differences), _spread(differences)])
+    text = table(["validation_map", *(f"seed {seed}" for seed in seeds), "mean ± std"], rows)
+    better = sum(value > 0 for value in differences)
+    return f"{text}\n\nThe best point of the sweep is ahead with {better} of {len(seeds)} seeds.\n"
+
+
+def _shared_start(base: "Config", values: Mapping[str, Any], seed: int, runs: Path) -> str | None:
+    """A stage-1 run that both begin from, or None where the best point changes what stage 1 does."""
+    if not (base.stages.intra and base.stages.united) or not all(map(only_in_stage_two, values)):
+        return None
+    _trained(base, {"seed": seed, "stages.united": 0, "warm_start": None}, runs / "stage1")
+    return str(runs / "stage1")
+
+
+def only_in_stage_two(path: str) -> bool:
+    """Whether a setting does nothing before stage 2."""
+    united = path.startswith("clustering.") and not path.startswith("clustering.intra.")
+    return united or path.startswith("memory.united.")
+
+
+def _trained(base: "Config", changes: Mapping[str, Any], run: Path) -> float:
+    """The last epoch's validation mAP of a run, which is trained if it is not there yet."""
+    from ecul.engine.checkpoints import LocalStore
+    from ecul.engine.fit import fit
+    from ecul.engine.local import LocalCluster, RunDirectory
+    from tune.build import trial_config
+
+    result = run / "result.json"
+    if not result.is_file():
+        config = trial_config(base, changes)
+        fit(
+            config,
+            cluster_fn=LocalCluster(config.clustering.num_threads),
+            reporter=RunDirectory(run),
+            store=LocalStore(run, keep=1),
+        )
+    protocols = json.loads(result.read_text())["protocols"]
+    return float(next(iter(protocols.values()))["mean"]["map"])
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.4f} ± {stdev(values):.4f}" if len(values) > 1 else f"{values[0]:.4f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
