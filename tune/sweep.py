@@ -81,6 +81,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def prepare_study(plan: Plan) -> optuna.Study:
     """Returns the study with first points queued and interrupted trials taken up again."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
     modes = [target.mode for target in plan.sweep.targets]
     study = open_study(plan.folder, plan.sweep.storage, plan.folder.name, modes)
     requeue_interrupted(study)

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from ecul.errors import ConfigError
-from tune.build import base_config, build_space, default_values, trial_config
+from tune.build import base_config, build_space, default_values, from_first_epoch, trial_config
 from tune.config import load_sweep, sweep_text
 
 BASE = {
@@ -195,3 +195,15 @@ def test_a_written_sweep_reads_back_alike(make, tmp_path):
     sweep = make(full={"warm_start": "runs/a"}, sampler={"name": "qmc"})
     (tmp_path / "again.yaml").write_text(sweep_text(sweep))
     assert load_sweep(tmp_path / "again.yaml") == sweep
+
+
+def test_a_switch_before_the_warm_start_is_tried_as_its_first_epoch_and_left_alone_in_presets(make):
+    sweep = make(
+        fidelity="full", full={"warm_start": "runs/stage1"}, space={"memory.intra.switch_epoch": {"epochs": "united"}}
+    )
+    base = base_config(sweep)
+    space = build_space(sweep, base)
+    point = default_values(space, base)
+    assert point == {"memory.intra.switch_epoch": 4}
+    assert from_first_epoch(point, space, base) == {}
+    assert from_first_epoch({"memory.intra.switch_epoch": 6}, space, base) == {"memory.intra.switch_epoch": 6}
