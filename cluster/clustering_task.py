@@ -73,6 +73,13 @@ def cluster_bank(
     return result, time.perf_counter() - start
 
 
+def import_engine(config: ClusteringTaskConfig) -> None:
+    """Runs in a task: what the first clustering would otherwise wait for, several seconds of imports."""
+    hide_gpus(config)
+    use_threads(task_threads(config))
+    import ecul.clustering.pipeline  # noqa: F401
+
+
 class RemoteCluster:
     """A `ClusterFn` that runs the clustering as a task somewhere in the cluster."""
 
@@ -80,6 +87,10 @@ class RemoteCluster:
         """Takes the task's resources and whom to tell of lost processes."""
         self._config = config
         self._warn = warn
+
+    def warm_up(self) -> None:
+        """Starts a task's process beside the opening of the data and the first embedding; nobody waits for it."""
+        ray.remote(import_engine).options(**task_options(self._config, "clustering")).remote(self._config)
 
     def __call__(self, bank: FeatureBank, request: ClusteringRequest) -> ClusteringResult:
         """Returns the epoch's pseudo-labels, with the transfer's figures among the diagnostics.

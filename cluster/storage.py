@@ -41,7 +41,15 @@ def open_storage(storage: str) -> tuple[arrow_fs.FileSystem, str]:
 
 
 class RunFolder:
-    """The folder of one run, local or remote."""
+    """The folder of one run, local or remote.
+
+    Attributes:
+        uri: as a user would write it.
+        name: of the run.
+        filesystem: of the storage.
+        root: the storage's path in its filesystem.
+        path: the run's.
+    """
 
     def __init__(self, storage: str, name: str) -> None:
         """Takes the storage that all runs share (a path or URI) and the run's name.
@@ -50,34 +58,36 @@ class RunFolder:
             ConfigError: the storage is of an unknown kind or cannot be reached.
         """
         self.uri = f"{storage.rstrip('/')}/{name}"
-        self._fs, path = open_storage(storage)
-        self.path = f"{path.rstrip('/')}/{name}"
+        self.name = name
+        self.filesystem, root = open_storage(storage)
+        self.root = root.rstrip("/")
+        self.path = f"{self.root}/{name}"
 
     @property
     def local(self) -> Path | None:
         """The folder as a path, where it is one."""
-        return Path(self.path) if isinstance(self._fs, arrow_fs.LocalFileSystem) else None
+        return Path(self.path) if isinstance(self.filesystem, arrow_fs.LocalFileSystem) else None
 
     def exists(self, name: str = "") -> bool:
         """Whether the folder, or a file in it, is there."""
-        return self._fs.get_file_info(self._join(name)).type != arrow_fs.FileType.NotFound
+        return self.filesystem.get_file_info(self._join(name)).type != arrow_fs.FileType.NotFound
 
     def read(self, name: str) -> bytes | None:
         """Returns the content of a file, or None where there is none."""
         if not self.exists(name):
             return None
-        with self._fs.open_input_stream(self._join(name)) as stream:
+        with self.filesystem.open_input_stream(self._join(name)) as stream:
             return stream.read()
 
     def write(self, name: str, content: bytes) -> None:
         """Replaces a file; in one step where it can be renamed."""
-        self._fs.create_dir(self.path, recursive=True)
+        self.filesystem.create_dir(self.path, recursive=True)
         target = self._join(name)
         partial = target if self.local is None else f"{target}.partial"
-        with self._fs.open_output_stream(partial) as stream:
+        with self.filesystem.open_output_stream(partial) as stream:
             stream.write(content)
         if partial != target:
-            self._fs.move(partial, target)
+            self.filesystem.move(partial, target)
 
     def append(self, name: str, line: Mapping[str, Any]) -> None:
         """Adds a line of JSON to a file; storage that cannot append has it written anew."""
@@ -96,17 +106,17 @@ class RunFolder:
 
     def upload(self, source: Path) -> None:
         """Copies the files directly inside a local folder here."""
-        self._fs.create_dir(self.path, recursive=True)
+        self.filesystem.create_dir(self.path, recursive=True)
         for file in sorted(source.iterdir()):
             if file.is_file():
-                with file.open("rb") as content, self._fs.open_output_stream(self._join(file.name)) as stream:
+                with file.open("rb") as content, self.filesystem.open_output_stream(self._join(file.name)) as stream:
                     shutil.copyfileobj(content, stream)
 
     def checkpoint_names(self) -> list[str]:
         """Names of the checkpoint folders, oldest epoch first."""
         selector = arrow_fs.FileSelector(self._join("checkpoints"), allow_not_found=True)
         return sorted(
-            info.base_name for info in self._fs.get_file_info(selector) if info.base_name.startswith("epoch_")
+            info.base_name for info in self.filesystem.get_file_info(selector) if info.base_name.startswith("epoch_")
         )
 
     def drop_broken_snapshot(self) -> bool:
@@ -123,7 +133,7 @@ class RunFolder:
             listed = None
         if listed is not None and all(self.exists(name) for name in listed):
             return False
-        self._fs.delete_file(self._join(SNAPSHOT_FILE))
+        self.filesystem.delete_file(self._join(SNAPSHOT_FILE))
         return True
 
     def _join(self, name: str) -> str:

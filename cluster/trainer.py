@@ -12,7 +12,7 @@ from cluster.budget import capped_workers, check_batch, check_budget
 from cluster.clustering_task import describe
 from cluster.config import ClusterConfig
 from cluster.hooks import record_event
-from cluster.storage import RunFolder, open_storage, resolve_storage
+from cluster.storage import RunFolder, resolve_storage
 from cluster.worker import train_worker
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult
@@ -49,7 +49,6 @@ def build_trainer(
     check_batch(cluster, config.batch.batch_size)
     cluster = fitted(cluster, living_nodes())
     folder = RunFolder(storage, name)
-    filesystem, root = open_storage(storage)
     return TorchTrainer(
         train_worker,
         train_loop_config=worker_settings(config, cluster, name=name, storage=storage, tracker=tracker),
@@ -60,18 +59,22 @@ def build_trainer(
             elastic_resize_monitor_interval_s=cluster.resize_interval_s,
         ),
         torch_config=TorchConfig(backend="gloo" if cluster.cpu else "nccl", timeout_s=cluster.process_group_timeout_s),
-        run_config=ray.train.RunConfig(
-            name=name,
-            storage_path=root,
-            storage_filesystem=filesystem,
-            failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=cluster.num_to_keep or config.runtime.keep_checkpoints
-            ),
-            callbacks=[FailureEvents(folder), *callbacks],
-            worker_runtime_env={"env_vars": dict(cluster.spawn_env)} if cluster.spawn_env else None,
-            logging_config=ray.train.LoggingConfig(log_level="CRITICAL"),
-        ),
+        run_config=_run_config(cluster, folder, keep=config.runtime.keep_checkpoints, callbacks=callbacks),
+    )
+
+
+def _run_config(
+    cluster: ClusterConfig, folder: RunFolder, *, keep: int, callbacks: Sequence[ray.train.UserCallback]
+) -> ray.train.RunConfig:
+    return ray.train.RunConfig(
+        name=folder.name,
+        storage_path=folder.root,
+        storage_filesystem=folder.filesystem,
+        failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
+        checkpoint_config=ray.train.CheckpointConfig(num_to_keep=cluster.num_to_keep or keep),
+        callbacks=[FailureEvents(folder), *callbacks],
+        worker_runtime_env={"env_vars": dict(cluster.spawn_env)} if cluster.spawn_env else None,
+        logging_config=ray.train.LoggingConfig(log_level="CRITICAL"),
     )
 
 

@@ -42,7 +42,10 @@ def train_worker(settings: dict[str, Any]) -> FitResult | None:
     if config.runtime.profile:
         reporter = Profiled(reporter, folder)
     store = RayStore(folder, asynchronous=cluster.async_checkpoints)
-    result = fit(config, cluster_fn=RemoteCluster(cluster.clustering, reporter.warn), reporter=reporter, store=store)
+    clustering = RemoteCluster(cluster.clustering, reporter.warn)
+    if runtime.is_main():
+        clustering.warm_up()
+    result = fit(config, cluster_fn=clustering, reporter=reporter, store=store)
     return result if runtime.is_main() else None
 
 

@@ -63,13 +63,13 @@ def ray_cluster() -> Iterator[SmallCluster]:
             "num_cpus": 6,
             "include_dashboard": importlib.util.find_spec("aiohttp_cors") is not None,
             "node_ip_address": "127.0.0.1",
-            "object_store_memory": 200 * 2**20,
+            "object_store_memory": 600 * 2**20,
             "temp_dir": str(temp),
             "_system_config": {
                 "health_check_initial_delay_ms": 0,
                 "health_check_period_ms": 500,
-                "health_check_timeout_ms": 1000,
-                "health_check_failure_threshold": 2,
+                "health_check_timeout_ms": 10_000,
+                "health_check_failure_threshold": 4,
             },
         },
     )

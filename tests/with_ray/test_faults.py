@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cluster.config import ClusterConfig
 from cluster.trainer import build_trainer, run
@@ -20,7 +21,7 @@ from ecul.config import Config
 from ecul.errors import TrainingError
 from ecul.settings import config_tree
 from tests.with_ray import faults
-from tests.with_ray.runs import SmallCluster, assert_same_run, events, train
+from tests.with_ray.runs import SmallCluster, assert_same_run, events, state, train
 
 faults.by_value()
 
@@ -150,7 +151,7 @@ def two_nodes(ray_cluster: SmallCluster) -> Iterator[dict[str, Any]]:
 
 def kill_marked_node(cluster: SmallCluster, nodes: dict[str, Any], marker: Path) -> None:
     """Waits until a process has said on which node it is, and kills that."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not (said := list(marker.parent.glob(f"{marker.stem}.*"))):
         assert time.monotonic() < deadline, "no process has said where it is"
         time.sleep(0.1)
@@ -172,9 +173,29 @@ def test_a_node_may_die_during_training(
     training = InBackground(lambda: disturbed(frozen_config, cluster, tmp_path, laid))
     training.start()
     kill_marked_node(ray_cluster, two_nodes, marker)
-    folder = training.result(200)
+    folder = training.result(300)
     assert_same_run(folder, local_run)
     assert recovery_seconds(marker, folder) < 90
+
+
+def test_an_elastic_run_goes_on_with_fewer_workers(
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    local_run: Path,
+    two_nodes: dict[str, Any],
+    tmp_path: Path,
+):
+    marker = tmp_path / "waits"
+    cluster = small({"num_workers": [1, 2], "worker_resources": {"training": 1}})
+    laid = faults.wait_in_step(marker, rank=1, epoch=2, seconds=60)
+    training = InBackground(lambda: disturbed(frozen_config, cluster, tmp_path, laid))
+    training.start()
+    kill_marked_node(ray_cluster, two_nodes, marker)
+    folder = training.result(300)
+    torch.testing.assert_close(state(folder)["labels"], state(local_run)["labels"], rtol=0, atol=0)
+    assert [event["num_workers"] for event in events(folder) if event["event"] == "training"] == [2, 1]
+    recovery_seconds(marker, folder)
 
 
 def test_a_node_may_die_during_clustering(
@@ -191,7 +212,7 @@ def test_a_node_may_die_during_clustering(
     training = InBackground(lambda: disturbed(frozen_config, cluster, tmp_path, laid))
     training.start()
     kill_marked_node(ray_cluster, two_nodes, marker)
-    folder = training.result(200)
+    folder = training.result(300)
     assert_same_run(folder, local_run)
     assert [event["event"] for event in events(folder)] == ["training", "warning", "finished"]
 
@@ -207,17 +228,20 @@ def test_a_killed_driver_is_resumed_by_name(
         stderr=subprocess.DEVNULL,
     )
     metrics = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
         assert first.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
+    snapshot = tmp_path / "run" / "checkpoint_manager_snapshot.json"
+    snapshot.write_text(snapshot.read_text()[:-20])  # as if it had been killed while writing
     second = subprocess.run(
-        [*command, "--resume", "run"], env=ray_cluster.environment, capture_output=True, text=True, timeout=200
+        [*command, "--resume", "run"], env=ray_cluster.environment, capture_output=True, text=True, timeout=300
     )
     assert second.returncode == 0, second.stderr
+    assert "list of checkpoints was broken" in second.stderr
     assert "sysu_all_single" in second.stdout
     assert_same_run(tmp_path / "run", local_run)
     told = events(tmp_path / "run")

@@ -45,7 +45,7 @@ class Head:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=300,
         )
 
 
@@ -75,7 +75,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
             [sys.executable, "-m", "ray.scripts.scripts", "start", *options],
             env=environment, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while not _listens(dashboard):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()

@@ -1,5 +1,6 @@
 """The clustering as a graph of tasks gives the labels of the clustering in one piece."""
 
+import time
 from collections.abc import Callable
 from dataclasses import fields
 
@@ -66,6 +67,7 @@ def test_an_error_of_the_clustering_reaches_the_caller(ray_cluster: SmallCluster
         RemoteCluster(small().clustering, lambda message: None)(broken, request)
 
 
+@pytest.mark.bench
 def test_the_features_of_sysu_are_shipped_within_a_second(
     ray_cluster: SmallCluster, small: Callable[..., ClusterConfig]
 ):
@@ -76,13 +78,12 @@ def test_the_features_of_sysu_are_shipped_within_a_second(
         return bank.features[:, 0].astype(np.int32)
 
     ray.get(read.remote(FeatureBank(features[:1], np.zeros(1, np.int32), np.zeros(1, np.int32))))
-    import time
-
     start = time.perf_counter()
     labels = ray.get(read.remote(ray.put(FeatureBank(features, np.zeros(1, np.int32), np.zeros(1, np.int32)))))
     seconds = time.perf_counter() - start
     print(f"shipping {features.nbytes / 2**20:.0f} MiB and labels back: {seconds:.2f} s")
     assert len(labels) == len(features)
+    assert seconds <= 1
 
 
 def test_row_ranges_cover_all_rows_once():

@@ -1,0 +1,59 @@
+"""What Ray costs: the same training alternately by `ecul train` and by `python -m cluster.train`, one machine.
+
+Run alone on an idle machine: pytest -m bench -s tests/with_ray/test_overhead_bench.py. ECUL_BENCH_PAIRS sets the pairs.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ecul.config import Config
+from ecul.engine.local import read_records
+from ecul.settings import config_tree
+
+pytestmark = pytest.mark.bench
+MOST_OVERHEAD = 0.03
+MOST_START_SECONDS = 25.0
+
+
+def timed(command: list[str], folder: Path) -> tuple[float, float]:
+    """Runs a training; returns the seconds of its epochs and all the others."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True, env=environment)
+    whole = time.perf_counter() - start
+    records = read_records(folder)
+    parts = ("seconds/extract", "seconds/cluster", "seconds/train")
+    # The first epoch starts processes and compiles kernels, in both.
+    epochs = sum(record[part] for record in records[1:] for part in parts if part in record)
+    return epochs, whole - epochs
+
+
+def test_ray_costs_little(tiny_config: Callable[..., Config], tmp_path: Path):
+    stages = {"stages.intra": 1, "stages.united": 3, "stages.iterations": 60}
+    tree = config_tree(tiny_config({**stages, "batch.batch_size": 32, "evaluation.every": 0}))
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    config = ["--config", str(tmp_path / "config.json")]
+    ratios: list[float] = []
+    starts: list[float] = []
+    for pair in range(int(os.environ.get("ECUL_BENCH_PAIRS", "3"))):
+        local, remote = tmp_path / f"local{pair}", tmp_path / f"remote{pair}"
+        plain = ["ecul.cli", "train", *config, "--out", str(local)]
+        over_ray = ["cluster.train", *config, "--address", "local", "--cpu", "--storage", str(tmp_path)]
+        over_ray += ["--name", remote.name]
+        runs = [(plain, local), (over_ray, remote)]
+        measured = {folder: timed(command, folder) for command, folder in (runs if pair % 2 else runs[::-1])}
+        ratios.append(measured[remote][0] / measured[local][0])
+        starts.append(measured[remote][1] - measured[local][1])
+        print(f"pair {pair}: epochs {measured[local][0]:.2f} s alone, {measured[remote][0]:.2f} s over Ray; "
+              f"the rest {measured[local][1]:.1f} s and {measured[remote][1]:.1f} s")  # fmt: skip
+    print(f"median ratio {statistics.median(ratios):.3f}, median start-up {statistics.median(starts):.1f} s")
+    assert statistics.median(ratios) <= 1 + MOST_OVERHEAD
+    assert statistics.median(starts) <= MOST_START_SECONDS
