@@ -18,7 +18,7 @@ from ecul.config import Config
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit
 from ecul.engine.local import LocalCluster, RunDirectory
-from tests.with_ray.runs import SmallCluster
+from tests.with_ray.runs import SmallCluster, free_port
 
 # Ray reads these when it is imported, so before the test modules are. Where other tests have imported it already, its
 # sockets are not kept on loopback, which must then hold for its processes too. Tokens are for test_jobs.py.
@@ -62,6 +62,7 @@ def ray_cluster() -> Iterator[SmallCluster]:
         head_node_args={
             "num_cpus": 6,
             "include_dashboard": importlib.util.find_spec("aiohttp_cors") is not None,
+            "dashboard_port": free_port(),
             "node_ip_address": "127.0.0.1",
             "object_store_memory": 600 * 2**20,
             "temp_dir": str(temp),

@@ -1,6 +1,7 @@
 """Running and comparing trainings."""
 
 import json
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,10 @@ def assert_same_run(one: Path, other: Path) -> None:
     left, right = state(one), state(other)
     torch.testing.assert_close(left["labels"], right["labels"], rtol=0, atol=0)
     torch.testing.assert_close(left["model"], right["model"], rtol=0, atol=0)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -15,7 +15,7 @@ import pytest
 
 from ecul.config import Config
 from ecul.settings import config_tree
-from tests.with_ray.runs import assert_same_run
+from tests.with_ray.runs import assert_same_run, free_port
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
@@ -47,12 +47,6 @@ class Head:
             text=True,
             timeout=300,
         )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
