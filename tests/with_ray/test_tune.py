@@ -38,7 +38,7 @@ SPACE = {
 @pytest.fixture
 def write_sweep(tmp_path: Path, tiny_config: Callable[..., Config]) -> Callable[..., str]:
     """A function from changed keys to a sweep's file."""
-    base = tiny_config({"evaluation.every": 1, "clustering.intra.eps": 0.7})
+    base = tiny_config({"evaluation.every": 1, "clustering.intra.eps": 0.5})
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(config_tree(base)))
     save_bank(simulated_bank(), tmp_path / "bank.npz")
     (tmp_path / "cluster.yaml").write_text("{cpu: true, cpus_per_worker: 1, clustering: {borrow: false}}")
@@ -70,7 +70,7 @@ def stage_one(tiny_config: Callable[..., Config], tmp_path_factory: pytest.TempP
             "data.hold_out_validation": True,
             "evaluation.split": "validation",
             "stages.united": 0,
-            "clustering.intra.eps": 0.7,
+            "clustering.intra.eps": 0.5,
         }
     )
     fit(config, cluster_fn=LocalCluster(1), reporter=RunDirectory(folder), store=LocalStore(folder))
@@ -155,7 +155,7 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
     broken = {"clustering.intra.eps": 1e-6}
     sweep = write_sweep(
         fidelity="full",
-        space={**SPACE, "clustering.intra.eps": {"categorical": [0.7, 1e-6]}},
+        space={**SPACE, "clustering.intra.eps": {"categorical": [0.5, 1e-6]}},
         points=[broken, {"clustering.k3": 8}],
         trials=3,
         tracker="wandb",
