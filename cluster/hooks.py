@@ -2,7 +2,8 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import ray.train
 import torch
 
 from cluster.storage import EVENTS_FILE, RunFolder
+from cluster.tracking import TrackingReporter, track
 from ecul import runtime
 from ecul.config import Config
 from ecul.engine.checkpoints import STATE_FILE, read_checkpoint
@@ -148,17 +150,18 @@ def record_event(folder: RunFolder, event: str, **details: Any) -> None:
     )
 
 
-def make_reporter(folder: RunFolder, tracker: str) -> Reporter:
-    """Returns the run's reporter: its directory, its events, and an experiment tracker around them.
+@contextmanager
+def open_reporter(folder: RunFolder, tracker: str) -> Iterator[Reporter]:
+    """Yields the run's reporter: its directory, its events, and an experiment tracker around them.
 
     Args:
         folder: the run's folder.
-        tracker: `none`, or one of `cluster.tracking`.
+        tracker: `none`, or one of `cluster.trackers.TRACKERS`; its run is ended also where training fails.
     """
     inner: Reporter = RunDirectory(folder.local) if folder.local is not None else RemoteRunDirectory(folder)
-    reporter: Reporter = WithEvents(inner, folder)
-    if tracker != "none":
-        from cluster.tracking import track  # pyright: ignore[reportMissingImports]
-
-        reporter = track(reporter, folder, tracker)
-    return reporter
+    reporter = track(WithEvents(inner, folder), folder, tracker)
+    try:
+        yield reporter
+    finally:
+        if isinstance(reporter, TrackingReporter):
+            reporter.close()

@@ -140,6 +140,12 @@ class RunFolder:
         return f"{self.path}/{name}" if name else self.path
 
 
+def epoch_records(folder: RunFolder) -> list[dict[str, float]]:
+    """Returns the run's numbers by epoch; a last line that is still being written is left out."""
+    lines = (folder.read("metrics.jsonl") or b"").decode().split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
 def read_settings(folder: RunFolder) -> dict[str, Any]:
     """Returns what a run was started with.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cluster.storage import RunFolder
+from cluster.storage import RunFolder, epoch_records
 from cluster.trackers import RunLog, TrackedRun, check_tracker, open_run
 from ecul.config import Config
 from ecul.engine.checkpoints import STATE_FILE
@@ -73,6 +73,68 @@ def _wandb_error() -> type[Exception]:
     return Error
 
 
+class BackgroundRun:
+    """A tracker's run that is opened, written and ended in the background."""
+
+    def __init__(self, tracker: str, run: TrackedRun, warn: Callable[[str], None]) -> None:
+        """Opens the run, or goes on with it; nothing is waited for."""
+        self._log: RunLog | None = None
+        self._background = Background(warn)
+        self._background.submit(lambda: self._open(tracker, run))
+
+    def epoch(self, record: Record) -> None:
+        """Sends an epoch's numbers under its number."""
+        figures = dict(record)
+        self._background.submit(lambda: self._opened().log(figures, step=int(figures["epoch"])))
+
+    def finish(
+        self,
+        figures: Mapping[str, Any],
+        *,
+        folder: RunFolder | None = None,
+        checkpoint_epoch: int | None = None,
+    ) -> None:
+        """Ends the run and waits for it.
+
+        Args:
+            figures: final ones.
+            folder: whose pictures are sent; None for none.
+            checkpoint_epoch: of the checkpoint in the folder that is sent; None for none.
+        """
+        self._background.submit(lambda: self._finish(dict(figures), folder, checkpoint_epoch))
+        self._background.close()
+
+    def _open(self, tracker: str, run: TrackedRun) -> None:
+        self._log = open_run(tracker, run)
+
+    def _opened(self) -> RunLog:
+        if self._log is None:
+            raise RuntimeError("the tracker was never opened")
+        return self._log
+
+    def _finish(self, figures: dict[str, Any], folder: RunFolder | None, checkpoint_epoch: int | None) -> None:
+        opened = self._opened()
+        opened.summary(figures)
+        if folder is not None:
+            for name in IMAGES:
+                if (content := folder.read(name)) is not None:
+                    opened.image(Path(name).stem, content)
+            if checkpoint_epoch is not None:
+                opened.file(STATE_FILE, _checkpoint(folder, checkpoint_epoch))
+        opened.finish()
+
+
+def _checkpoint(folder: RunFolder, epoch: int) -> bytes:
+    """An epoch's checkpoint, whose upload may still be under way."""
+    path = f"checkpoints/epoch_{epoch:04d}/{STATE_FILE}"
+    deadline = time.monotonic() + _CHECKPOINT_SECONDS
+    while (content := folder.read(path)) is None:
+        if time.monotonic() > deadline:
+            raise OSError(f"no {path} to send")
+        time.sleep(0.5)
+    return content
+
+
 class TrackingReporter:
     """A `Reporter` that tells a tracker too, after the reporter that does the rest."""
 
@@ -81,14 +143,15 @@ class TrackingReporter:
         self._inner = inner
         self._folder = folder
         self._tracker = tracker
-        self._log: RunLog | None = None
-        self._background = Background(inner.warn)
+        self._run: BackgroundRun | None = None
 
     def start(self, config: Config, facts: Mapping[str, Any], *, epoch: int) -> None:
-        """Opens the run, or goes on with it; nothing is waited for."""
+        """Opens the run; one that goes on is told of its epochs before, which a killed process may not have sent."""
         self._inner.start(config, facts, epoch=epoch)
         run = run_of(self._folder, {**config_tree(config), "facts": dict(facts)})
-        self._background.submit(lambda: self._open(run))
+        self._run = BackgroundRun(self._tracker, run, self._inner.warn)
+        for record in epoch_records(self._folder) if epoch else []:
+            self._run.epoch(record)
 
     def progress(self, epoch: int, step: int, num_steps: int) -> None:
         """Passes on."""
@@ -97,8 +160,8 @@ class TrackingReporter:
     def epoch(self, record: Record) -> None:
         """Passes on, and sends the epoch's numbers under its number."""
         self._inner.epoch(record)
-        figures = dict(record)
-        self._background.submit(lambda: self._opened().log(figures, step=int(figures["epoch"])))
+        if self._run is not None:
+            self._run.epoch(record)
 
     def warn(self, message: str) -> None:
         """Passes on."""
@@ -107,36 +170,18 @@ class TrackingReporter:
     def finish(self, result: FitResult) -> None:
         """Passes on, sends pictures, final figures and, where asked for, the checkpoint, and ends the run."""
         self._inner.finish(result)
-        self._background.submit(lambda: self._finish(result))
-        self._background.close()
+        figures = {f"final/{name}": value for name, value in result.record.items()}
+        epoch = result.epoch if self._tracker == "wandb+checkpoint" else None
+        self._end(figures, folder=self._folder, checkpoint_epoch=epoch)
 
-    def _open(self, run: TrackedRun) -> None:
-        self._log = open_run(self._tracker, run)
+    def close(self) -> None:
+        """Ends the run of a training that failed, so that what was sent is kept; does nothing after `finish`."""
+        self._end({"state": "failed"})
 
-    def _opened(self) -> RunLog:
-        if self._log is None:
-            raise RuntimeError("the tracker was never opened")
-        return self._log
-
-    def _finish(self, result: FitResult) -> None:
-        opened = self._opened()
-        opened.summary({f"final/{name}": value for name, value in result.record.items()})
-        for name in IMAGES:
-            if (content := self._folder.read(name)) is not None:
-                opened.image(Path(name).stem, content)
-        if self._tracker == "wandb+checkpoint":
-            opened.file(STATE_FILE, self._checkpoint(result.epoch))
-        opened.finish()
-
-    def _checkpoint(self, epoch: int) -> bytes:
-        """The last epoch's checkpoint, whose upload may still be under way."""
-        path = f"checkpoints/epoch_{epoch:04d}/{STATE_FILE}"
-        deadline = time.monotonic() + _CHECKPOINT_SECONDS
-        while (content := self._folder.read(path)) is None:
-            if time.monotonic() > deadline:
-                raise OSError(f"no {path} to send")
-            time.sleep(0.5)
-        return content
+    def _end(self, figures: Mapping[str, Any], **sent: Any) -> None:
+        if self._run is not None:
+            run, self._run = self._run, None
+            run.finish(figures, **sent)
 
 
 def run_of(folder: RunFolder, config: Mapping[str, Any], *, kind: str | None = None) -> TrackedRun:

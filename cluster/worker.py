@@ -9,7 +9,7 @@ import torch
 
 from cluster.clustering_task import RemoteCluster
 from cluster.config import ClusterConfig, parse_cluster_config
-from cluster.hooks import RayStore, make_reporter
+from cluster.hooks import RayStore, open_reporter
 from cluster.profiling import Profiled
 from cluster.storage import RunFolder
 from ecul import runtime
@@ -38,14 +38,14 @@ def train_worker(settings: dict[str, Any]) -> FitResult | None:
     if not folder.exists(STORAGE_MARKER):
         node = ray.util.get_node_ip_address()
         raise ConfigError(f"node {node} does not see {folder.uri}; give a storage that all nodes share (--storage)")
-    reporter = make_reporter(folder, settings["tracker"])
-    if config.runtime.profile:
-        reporter = Profiled(reporter, folder)
     store = RayStore(folder, asynchronous=cluster.async_checkpoints)
-    clustering = RemoteCluster(cluster.clustering, reporter.warn)
-    if runtime.is_main():
-        clustering.warm_up()
-    result = fit(config, cluster_fn=clustering, reporter=reporter, store=store)
+    with open_reporter(folder, settings["tracker"]) as reporter:
+        if config.runtime.profile:
+            reporter = Profiled(reporter, folder)
+        clustering = RemoteCluster(cluster.clustering, reporter.warn)
+        if runtime.is_main():
+            clustering.warm_up()
+        result = fit(config, cluster_fn=clustering, reporter=reporter, store=store)
     return result if runtime.is_main() else None
 
 

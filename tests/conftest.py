@@ -1,14 +1,21 @@
 """Shared pieces of the tests: a tiny synthetic dataset and its configuration."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from cluster.environment import prepare
 from ecul.config import Config
 from ecul.data.synthetic import synthesize
 from ecul.settings import merge, parse_config
+
+# Ray reads these when it is imported, so before any test module does: its sockets stay on loopback, and tokens are for
+# the tests of jobs alone.
+os.environ["RAY_AUTH_MODE"] = "disabled"
+prepare(local=True)
 
 torch.set_num_threads(1)
 

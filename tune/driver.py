@@ -1,7 +1,6 @@
 """What Ray Tune runs for each trial: a clustering of the shared bank, or a whole training."""
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +11,14 @@ import ray.tune
 
 from cluster.clustering_task import describe
 from cluster.config import ClusterConfig
-from cluster.storage import RunFolder
+from cluster.storage import RunFolder, epoch_records
 from ecul.config import Config
 from ecul.errors import EculError, TrainingError
+from ecul.settings import config_tree
 from tune.bank import TuningBank
 from tune.build import trial_config
 from tune.objectives import label_free_figures
+from tune.trial_tracking import TrialTracker
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 60.0
@@ -32,7 +33,7 @@ class FullSettings:
         base: configuration that trials change.
         cluster: how each trial is laid over the cluster.
         storage: folder or URI of the trials' runs, seen by all nodes.
-        tracker: experiment tracker of each run.
+        tracker: experiment tracker of each trial.
         metrics: the objectives; an epoch without one of them is not reported.
         first_epoch: the epoch of the warm start, 0 without one.
     """
@@ -82,8 +83,11 @@ class FullTrial(ray.tune.Trainable):
         self._key = config["key"]
         training = trial_config(settings.base, config["values"])
         self._num_epochs = training.num_epochs
+        folder = RunFolder(settings.storage, self._key)
+        shown = {**config_tree(training), "values": config["values"]}
+        self._tracker = TrialTracker(settings.tracker, folder, shown)
         self._work = _start(training, self._key, settings)
-        self._records = follow(RunFolder(settings.storage, self._key), self._work)
+        self._records = follow(folder, self._work)
 
     def step(self) -> dict[str, Any]:
         """Returns the next evaluated epoch's figures.
@@ -91,23 +95,33 @@ class FullTrial(ray.tune.Trainable):
         Raises:
             EculError: what the training raised, or its last epoch lacks an objective.
         """
-        first = self._settings.first_epoch
-        for record in self._records:
-            epoch = int(record["epoch"])
-            figures = full_figures(record)
-            if epoch > first and all(name in figures for name in self._settings.metrics):
-                finished = epoch == self._num_epochs
-                if finished:
-                    ended(self._work)
-                trained = {"epoch": epoch, "trained_epochs": epoch - first, "done": finished}
-                return _report(figures, finished=finished) | trained
-        raise TrainingError(f"run {self._key}: the last epoch has no {' or '.join(self._settings.metrics)}")
+        try:
+            return self._next()
+        except EculError as error:
+            self._tracker.close("failed", error=str(error))
+            raise
 
     def cleanup(self) -> None:
         """Ends the training of a trial that was stopped early, and waits until its workers are free."""
         if not ray.wait([self._work], timeout=0)[0]:
             ray.cancel(self._work)
             ray.wait([self._work], timeout=STOP_SECONDS)
+        self._tracker.close("stopped early")
+
+    def _next(self) -> dict[str, Any]:
+        first = self._settings.first_epoch
+        for record in self._records:
+            epoch = int(record["epoch"])
+            figures = full_figures(record)
+            self._tracker.epoch(record)
+            if epoch > first and all(name in figures for name in self._settings.metrics):
+                finished = epoch == self._num_epochs
+                if finished:
+                    ended(self._work)
+                    self._tracker.close("complete")
+                trained = {"epoch": epoch, "trained_epochs": epoch - first, "done": finished}
+                return _report(figures, finished=finished) | trained
+        raise TrainingError(f"run {self._key}: the last epoch has no {' or '.join(self._settings.metrics)}")
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the run has its own checkpoints."""
@@ -142,7 +156,7 @@ def follow(folder: RunFolder, work: Any) -> Iterator[dict[str, float]]:
     done = False
     while not done:
         done = bool(ray.wait([work], timeout=POLL_SECONDS)[0])
-        for record in _records(folder):
+        for record in epoch_records(folder):
             if record["epoch"] > last:
                 last = record["epoch"]
                 yield record
@@ -175,16 +189,10 @@ def _start(config: Config, name: str, settings: FullSettings) -> Any:
 def _train(config: Config, name: str, settings: FullSettings) -> None:
     from cluster.trainer import build_trainer, run
 
-    trainer = build_trainer(config, settings.cluster, name=name, storage=settings.storage, tracker=settings.tracker)
+    trainer = build_trainer(config, settings.cluster, name=name, storage=settings.storage)
     RunFolder(settings.storage, name).drop_broken_snapshot()
     with contextlib.suppress(SystemExit):  # how Ray Train leaves once a cancelled run has freed its workers
         run(trainer)
-
-
-def _records(folder: RunFolder) -> list[dict[str, float]]:
-    """The run's records; a last line that is still being written is left out."""
-    lines = (folder.read("metrics.jsonl") or b"").decode().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
 
 
 def _report(figures: Mapping[str, float], *, finished: bool) -> dict[str, Any]:

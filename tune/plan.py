@@ -54,7 +54,7 @@ def make_plan(
         base=base,
         points=_points(sweep, space, default_values(space, base), folder.parent),
         bank=None if full else _bank(sweep),
-        cluster=_cluster(sweep, folder, local=local) if full else None,
+        cluster=_cluster(sweep, local=local) if full else None,
         first_epoch=_first_epoch(sweep) if full else 0,
         max_hours=max_hours,
         concurrency=concurrency,
@@ -136,14 +136,8 @@ def _first_epoch(sweep: SweepConfig) -> int:
     return int(read_checkpoint(find_checkpoint(Path(sweep.full.warm_start)))["epoch"])
 
 
-def _cluster(sweep: SweepConfig, folder: Path, *, local: bool) -> ClusterConfig:
-    """The cluster settings, with what puts the trials' W&B runs under the sweep."""
+def _cluster(sweep: SweepConfig, *, local: bool) -> ClusterConfig:
     cluster = load_cluster_config(sweep.full.cluster)
     if local:
-        cluster = local_defaults(cluster)
-    elif cluster.clustering.borrow is None:
-        cluster = cluster.updated({"clustering.borrow": False})
-    if not sweep.tracker.startswith("wandb"):
-        return cluster
-    group = {"WANDB_RUN_GROUP": folder.name, "WANDB_DIR": str(folder.absolute())}
-    return cluster.model_copy(update={"spawn_env": {**group, **cluster.spawn_env}})
+        return local_defaults(cluster)
+    return cluster if cluster.clustering.borrow is not None else cluster.updated({"clustering.borrow": False})

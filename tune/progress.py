@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
@@ -53,8 +54,7 @@ class SweepProgress(ray.tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """A trial raised, or its process died."""
-        error = trial.get_error()
-        self._search.record_error(trial.trial_id, last_line(str(error) if error else "its process died"))
+        self._search.record_error(trial.trial_id, error_text(trial))
         self._tell(trial.trial_id)
 
     def _tell(self, trial_id: str) -> None:
@@ -76,6 +76,15 @@ def trial_line(trial: FrozenTrial, metrics: Sequence[str], done: int, total: int
     figures: Mapping[str, float] = trial.user_attrs.get("metrics", {})
     shown = "  ".join(f"{name} {figures[name]:.4f}" for name in metrics if name in figures)
     return f"{head}{'  stopped early' if trial.state == TrialState.PRUNED else ''}  {shown}  ({values})"
+
+
+def error_text(trial: Any) -> str:
+    """Returns the last line of a Ray Tune trial's error.
+
+    It is read where the driver writes it: `Trial.get_error` looks where it is copied to after the callbacks.
+    """
+    file = trial.error_file
+    return last_line(Path(file).read_text()) if file and Path(file).is_file() else "its process died"
 
 
 def short(value: Any) -> str:

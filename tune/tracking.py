@@ -1,13 +1,10 @@
 """A sweep in an experiment tracker: every trial under the sweep's group, and the sweep itself as one run."""
 
-import hashlib
 import logging
-from pathlib import Path
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from cluster.trackers import TrackedRun, check_tracker, open_run, wandb_mode
+from cluster.trackers import check_tracker, open_run, wandb_mode
 from cluster.tracking import Background
 from ecul.settings import config_tree
 from tune.build import trial_config
@@ -15,6 +12,7 @@ from tune.report import trials_columns, trials_rows
 from tune.results import Report
 from tune.study import trial_key
 from tune.sweep import Plan
+from tune.trial_tracking import tracked
 
 log = logging.getLogger(__name__)
 _CLOSE_SECONDS = 120.0
@@ -71,16 +69,3 @@ class SweepTracker:
                 {"best_trial": best.number, **{f"best/{k}": v for k, v in {**best.values, **best.metrics}.items()}}
             )
         opened.finish()
-
-
-def tracked(folder: Path, key: str, kind: str, config: dict[str, Any]) -> TrackedRun:
-    """Returns how a tracker shows a part of the sweep in a folder."""
-    digest = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:8]
-    return TrackedRun(
-        id=f"{folder.name}-{key}-{digest}",
-        name=f"{folder.name}-{key}",
-        group=folder.name,
-        kind=kind,
-        directory=folder.absolute(),
-        config=config,
-    )

@@ -13,17 +13,11 @@ import pytest
 import torch
 
 from cluster.config import ClusterConfig, load_cluster_config
-from cluster.environment import prepare
 from ecul.config import Config
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit
 from ecul.engine.local import LocalCluster, RunDirectory
 from tests.with_ray.runs import SmallCluster, free_port
-
-# Ray reads these when it is imported, so before the test modules are. Where other tests have imported it already, its
-# sockets are not kept on loopback, which must then hold for its processes too. Tokens are for test_jobs.py.
-os.environ["RAY_AUTH_MODE"] = "disabled"
-prepare(local="ray" not in sys.modules)
 
 THIRD_PARTY = (
     "ignore::DeprecationWarning:ray",

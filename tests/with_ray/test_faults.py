@@ -244,5 +244,6 @@ def test_a_killed_driver_is_resumed_by_name(
     assert "list of checkpoints was broken" in second.stderr
     assert "sysu_all_single" in second.stdout
     assert_same_run(tmp_path / "run", local_run)
-    told = events(tmp_path / "run")
+    # the cluster may still take the first clustering away before its worker, which then warns
+    told = [event for event in events(tmp_path / "run") if event["event"] != "warning"]
     assert [event["event"] for event in told] == ["training", "training", "finished"]
