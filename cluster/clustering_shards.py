@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 from cluster.config import ClusteringTaskConfig
 from ecul.clustering.association import other_modality_spec, select_pairs
 from ecul.clustering.diagnostics import adjusted_rand_index, describe_labels, mean_silhouette
-from ecul.clustering.emcc import extend_rows
-from ecul.clustering.encoding import encode_rows, half_range
-from ecul.clustering.jaccard import jaccard_rows
+from ecul.clustering.encoding import half_range
 from ecul.clustering.labels import dbscan_labels
 from ecul.clustering.neighbors import NeighborLists, NeighborSpec, concatenate_lists, join_specs, search, search_rows
 from ecul.clustering.pipeline import STABILITY_STEP, check_bank
 from ecul.clustering.presets import build_recipe
-from ecul.clustering.sparse import SparseRows, concatenate_rows, inverted_index, map_ranges
-from ecul.clustering.stages import encoding_lists
+from ecul.clustering.sparse import SparseRows, concatenate_rows, inverted_index
+from ecul.clustering.stages import encode_range, encoding_lists, extend_range, jaccard_range
 from ecul.types import (
     ClusteringParameters,
     ClusteringRequest,
@@ -135,7 +133,7 @@ def _labelled(
     encoding = graph.submit(_merged_rows, *graph.over_rows(_encode_range, num_rows, bank, near, half, parameters))
     pieces = graph.over_rows(_extend_range, num_rows, bank, encoding, lists, parameters)
     fused, inverted = graph.submit(_merged_and_inverted, num_rows, *pieces, num_returns=2)
-    graphs = graph.over_rows(_jaccard_range, num_rows, fused, inverted, parameters.eps)
+    graphs = graph.over_rows(jaccard_range, num_rows, fused, inverted, parameters.eps)
     return graph.submit(_labels, bank, fused, inverted, parameters, *graphs), fused
 
 
@@ -222,8 +220,8 @@ def _encode_range(
     *,
     num_threads: int | None,
 ) -> SparseRows:
-    kernel = partial(encode_rows, bank.features, near, half, build_recipe(bank, parameters))
-    return concatenate_rows(map_ranges(kernel, first, last, num_threads=num_threads))
+    recipe = build_recipe(bank, parameters)
+    return encode_range(bank.features, near, half, recipe, first, last, num_threads=num_threads)
 
 
 def _extend_range(
@@ -236,16 +234,7 @@ def _extend_range(
     *,
     num_threads: int | None,
 ) -> SparseRows:
-    kernel = partial(extend_rows, encoding, lists, build_recipe(bank, parameters))
-    return concatenate_rows(map_ranges(kernel, first, last, num_threads=num_threads))
-
-
-def _jaccard_range(
-    fused: SparseRows, inverted: SparseRows, eps: float, first: int, last: int, *, num_threads: int | None
-) -> SparseRows:
-    return concatenate_rows(
-        map_ranges(partial(jaccard_rows, fused, inverted, eps), first, last, num_threads=num_threads)
-    )
+    return extend_range(encoding, lists, build_recipe(bank, parameters), first, last, num_threads=num_threads)
 
 
 def _merged_rows(*pieces: SparseRows, num_threads: int | None) -> SparseRows:

@@ -28,12 +28,12 @@ def _mass(total, chosen):
 
 @numba.njit(cache=True, nogil=True)
 def _extend(
-    start, stop, row, fused, weight, encoding_ptr, encoding_index, encoding_value, filter_index, filter_depth, total,
+    images, row, fused, weight, encoding_ptr, encoding_index, encoding_value, filter_index, filter_depth, total,
     stamp, touched, indptr, out, value,
 ):  # fmt: skip
-    """Fuses images start+row..stop-1 while there is room; returns the row reached."""
-    while start + row < stop:
-        image = start + row
+    """Fuses images[row:] while there is room; returns the row reached. The fusion's rows are those of the images."""
+    while row < len(images):
+        image = images[row]
         if filter_depth > 0:
             _mark_range(filter_index[image], filter_depth, row, stamp)
         count = 0
@@ -66,25 +66,24 @@ def _extend(
     return row
 
 
-def extend_rows(encoding: SparseRows, lists: NeighborLists, recipe: Recipe, start: int, stop: int) -> SparseRows:
-    """Fused and filtered encodings E of images start..stop-1 (ECUL, EMCC steps 4 and 5, docs/method.md).
+def extend_rows(encoding: SparseRows, lists: NeighborLists, recipe: Recipe, images: IntArray) -> SparseRows:
+    """Fused and filtered encodings E of the given images (ECUL, EMCC steps 4 and 5, docs/method.md).
 
     Args:
         encoding: V of all images.
         lists: the searched lists of all images.
         recipe: the preset; its fusion says how neighbours weigh, its filter_depth is k3 (0: no filter).
-        start: first image.
-        stop: one past the last image.
+        images: int32 (R,).
     """
-    pattern = fusion_pattern(recipe, lists, start, stop)
+    pattern = fusion_pattern(recipe, lists, images)
     num_images = len(encoding)
     total, stamp = np.zeros(num_images, np.float32), np.full(num_images, -1, np.int32)
     touched = np.empty(num_images, np.int32)
 
     def kernel(row: int, indptr: NDArray[np.int64], index: IntArray, value: FloatArray) -> int:
         return _extend(
-            start, stop, row, pattern.index, pattern.distance, encoding.indptr, encoding.index, encoding.value,
+            images, row, pattern.index, pattern.distance, encoding.indptr, encoding.index, encoding.value,
             lists.index, recipe.filter_depth, total, stamp, touched, indptr, index, value,
         )  # fmt: skip
 
-    return fill_rows(kernel, stop - start, entries_per_row=64)
+    return fill_rows(kernel, len(images), entries_per_row=64)

@@ -70,13 +70,13 @@ def _recall(members, count, half_ptr, half_index, stamp, base_mark):
 
 @numba.njit(cache=True, nogil=True)
 def _encode(
-    start, stop, row, index, distance, depth, group, slot, half_ptr, half_index, features, scratch, indptr, out, value
+    images, row, index, distance, depth, group, slot, half_ptr, half_index, features, scratch, indptr, out, value
 ):
-    """Encodes images start+row..stop-1 while there is room; returns the row reached. Scratch rows: see encode_rows."""
+    """Encodes images[row:] while there is room; returns the row reached. Scratch rows: see encode_rows."""
     stamp, known, members = scratch[0], scratch[1], scratch[2]
     listed = scratch[3].view(np.float32)
-    while start + row < stop:
-        image = start + row
+    while row < len(images):
+        image = images[row]
         mark = 2 * row
         for s in range(index.shape[1]):
             for place in range(index.shape[2]):
@@ -141,17 +141,16 @@ def half_range(lists: NeighborLists, recipe: Recipe, *, num_threads: int | None 
 
 
 def encode_rows(
-    features: FloatArray, lists: NeighborLists, half: SparseRows, recipe: Recipe, start: int, stop: int
+    features: FloatArray, lists: NeighborLists, half: SparseRows, recipe: Recipe, images: IntArray
 ) -> SparseRows:
-    """Encoding vectors V of images start..stop-1 (ECUL, EMCC steps 1 to 3, docs/method.md).
+    """Encoding vectors V of the given images (ECUL, EMCC steps 1 to 3, docs/method.md).
 
     Args:
         features: float32 (N, D), unit rows; read only for the few recalled pairs that the search did not list.
         lists: the encoding's lists of all images.
         half: `half_range` of all images.
         recipe: the preset.
-        start: first image.
-        stop: one past the last image.
+        images: int32 (R,).
     """
     num_images = len(lists)
     scratch = np.full((4, num_images), -1, np.int32)  # mark, row whose distance is known, members, distance bits
@@ -159,8 +158,8 @@ def encode_rows(
 
     def kernel(row: int, indptr: NDArray[np.int64], index: IntArray, value: FloatArray) -> int:
         return _encode(
-            start, stop, row, lists.index, lists.distance, depth, group, slot, half.indptr, half.index, features,
+            images, row, lists.index, lists.distance, depth, group, slot, half.indptr, half.index, features,
             scratch, indptr, index, value,
         )  # fmt: skip
 
-    return fill_rows(kernel, stop - start, entries_per_row=int(depth.sum()))
+    return fill_rows(kernel, len(images), entries_per_row=int(depth.sum()))

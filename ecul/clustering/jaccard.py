@@ -25,12 +25,12 @@ def _overlaps(image, indptr, index, value, column_ptr, column_rows, column_value
 
 @numba.njit(cache=True, nogil=True)
 def _jaccard(
-    start, stop, row, indptr, index, value, column_ptr, column_rows, column_value, eps, total, touched, out_ptr, out,
+    images, row, indptr, index, value, column_ptr, column_rows, column_value, eps, total, touched, out_ptr, out,
     out_value,
 ):  # fmt: skip
-    """Rows start+row..stop-1 while there is room; returns the row reached."""
-    while start + row < stop:
-        image = start + row
+    """Rows of images[row:] while there is room; returns the row reached."""
+    while row < len(images):
+        image = images[row]
         count = _overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched)
         kept = 0
         for place in range(count):
@@ -60,8 +60,8 @@ def _jaccard(
     return row
 
 
-def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, start: int, stop: int) -> SparseRows:
-    """Jaccard distances J <= eps of images start..stop-1 (ECUL, EMCC step 6, docs/method.md).
+def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, images: IntArray) -> SparseRows:
+    """Jaccard distances J <= eps of the given images (ECUL, EMCC step 6, docs/method.md).
 
     The diagonal and all other zeros are stored; what is not stored is farther than eps. J_ij and J_ji have the same
     bits. Cost: for every entry of the rows, the images that share its column.
@@ -70,8 +70,7 @@ def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, start: int
         fused: E of all images.
         inverted: its `inverted_index`.
         eps: largest distance kept, in [0, 1).
-        start: first image.
-        stop: one past the last image.
+        images: int32 (R,).
     """
     num_images = len(fused)
     total, touched = np.zeros(num_images, np.float32), np.empty(num_images, np.int32)
@@ -79,11 +78,11 @@ def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, start: int
 
     def kernel(row: int, indptr: NDArray[np.int64], index: IntArray, value: FloatArray) -> int:
         return _jaccard(
-            start, stop, row, fused.indptr, fused.index, fused.value, inverted.indptr, inverted.index, inverted.value,
+            images, row, fused.indptr, fused.index, fused.value, inverted.indptr, inverted.index, inverted.value,
             limit, total, touched, indptr, index, value,
         )  # fmt: skip
 
-    return fill_rows(kernel, stop - start, entries_per_row=32)
+    return fill_rows(kernel, len(images), entries_per_row=32)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -62,6 +62,11 @@ class NeighborLists:
         return NeighborLists(renumber[self.index[rows]], self.distance[rows])
 
 
+def lowest_neighbors(lists: NeighborLists, start: int, stop: int) -> IntArray:
+    """The lowest neighbour in the first list of images start..stop-1, a key for `map_rows`."""
+    return lists.index[start:stop, 0].min(axis=1, initial=np.iinfo(np.int32).max)
+
+
 def concatenate_lists(parts: Sequence[NeighborLists]) -> NeighborLists:
     """Stacks the lists of consecutive ranges of images."""
     if len(parts) == 1:

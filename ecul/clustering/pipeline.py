@@ -17,7 +17,7 @@ from ecul.clustering.labels import dbscan_labels
 from ecul.clustering.neighbors import NeighborLists, join_specs, recall_on_sample, search
 from ecul.clustering.presets import Recipe, build_recipe
 from ecul.clustering.sparse import SparseRows, inverted_index
-from ecul.clustering.stages import encode_all, extend_all, jaccard_all
+from ecul.clustering.stages import encode_all, extend_range, jaccard_range
 from ecul.types import (
     ClusteringParameters,
     ClusteringRequest,
@@ -122,10 +122,10 @@ def _cluster_lists(
     """Everything after the search."""
     encoding = encode_all(bank.features, lists, recipe, num_threads=num_threads)
     clock.lap("encode")
-    fused = extend_all(encoding, lists, recipe, num_threads=num_threads)
+    fused = extend_range(encoding, lists, recipe, 0, len(bank), num_threads=num_threads)
     clock.lap("extend")
     inverted = inverted_index(fused, len(bank))
-    graph = jaccard_all(fused, inverted, parameters.eps, num_threads=num_threads)
+    graph = jaccard_range(fused, inverted, parameters.eps, 0, len(bank), num_threads=num_threads)
     clock.lap("jaccard")
     labels, num_clusters = dbscan_labels(graph, eps=parameters.eps, min_samples=parameters.min_samples)
     clock.lap("dbscan")

@@ -155,14 +155,14 @@ def merged_lists(lists: NeighborLists, share: int, start: int = 0) -> NeighborLi
     return NeighborLists(np.take_along_axis(index, order, 1)[:, None], np.take_along_axis(distance, order, 1)[:, None])
 
 
-def fusion_pattern(recipe: Recipe, lists: NeighborLists, start: int, stop: int) -> NeighborLists:
-    """Which encodings make up the fused one of images start..stop-1, and how much each counts.
+def fusion_pattern(recipe: Recipe, lists: NeighborLists, images: IntArray) -> NeighborLists:
+    """Which encodings make up the fused ones of the given images, and how much each counts.
 
     Returns:
         index (R, 1, M) of the encodings, -1 for none; `distance` holds their weights, summing to 1 in each row.
     """
     width = int(recipe.fusion_depth.max(initial=1))
-    index = lists.index[start:stop, : len(recipe.fusion_depth), :width]
+    index = lists.index[images, : len(recipe.fusion_depth), :width]
     valid = (np.arange(width) < recipe.fusion_depth[:, None]) & (index >= 0)
     part = np.broadcast_to(np.arange(index.shape[1])[:, None], index.shape)
     if recipe.fusion == "modality":

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -85,6 +85,36 @@ def fill_rows(kernel: RowKernel, num_rows: int, *, entries_per_row: int) -> Spar
     return SparseRows(indptr, index[:used].copy(), value[:used].copy())
 
 
+def first_columns(rows: SparseRows, start: int, stop: int) -> NDArray[np.integer[Any]]:
+    """The lowest column of rows start..stop-1, a key for `map_rows`: images of one person often share it."""
+    if not len(rows.index):
+        return np.zeros(stop - start, np.int32)
+    return rows.index[np.minimum(rows.indptr[start:stop], len(rows.index) - 1)]
+
+
+@numba.njit(cache=True, nogil=True)
+def _put(indptr, index, value, place, new_ptr, new_index, new_value):
+    for row in range(len(place)):
+        target = new_ptr[place[row]]
+        for entry in range(indptr[row], indptr[row + 1]):
+            new_index[target] = index[entry]
+            new_value[target] = value[entry]
+            target += 1
+
+
+def put_rows(parts: Sequence[SparseRows], place: NDArray[np.int64]) -> SparseRows:
+    """Joins blocks of rows in another order: row r of all becomes row place[r]."""
+    lengths = np.empty(len(place), np.int64)
+    lengths[place] = np.concatenate([np.diff(part.indptr) for part in parts])
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    index, value = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
+    first = 0
+    for part in parts:
+        _put(part.indptr, part.index, part.value, place[first : first + len(part)], indptr, index, value)
+        first += len(part)
+    return SparseRows(indptr, index, value)
+
+
 def _grown(array: NDArray[Scalar], used: int, room: int) -> NDArray[Scalar]:
     larger = np.empty(room, array.dtype)
     larger[:used] = array[:used]
@@ -114,6 +144,30 @@ def map_ranges(
         return [function(first, last) for first, last in ranges]
     with ThreadPoolExecutor(num_threads) as pool:
         return list(pool.map(lambda piece: function(*piece), ranges))
+
+
+def map_rows(
+    function: Callable[[IntArray], SparseRows],
+    key: NDArray[np.integer[Any]],
+    start: int,
+    *,
+    num_threads: int | None = None,
+) -> SparseRows:
+    """Rows start, start+1, ... of `function(images)`, on threads.
+
+    Images of the same key are visited one after another, since they read the same memory: without that, the time of
+    an image grows with N as its neighbours' rows fall out of the caches.
+
+    Args:
+        function: returns the rows of the given images (int32), in their order.
+        key: one number for every image of the range.
+        start: first image of the range.
+        num_threads: threads to use; None for all processors.
+    """
+    order = np.argsort(key, kind="stable")
+    images = (start + order).astype(np.int32)
+    parts = map_ranges(lambda first, last: function(images[first:last]), 0, len(images), num_threads=num_threads)
+    return put_rows(parts, order)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,24 +1,26 @@
 """The stages after the search over all rows, as ranges on threads; a task graph may run the same ranges elsewhere.
 
-A sharded run, in full (every `*_rows` function takes first and last row and sees the whole of its compact inputs)::
+A sharded run, in full (every function takes the rows it is to do and sees the whole of its compact inputs)::
 
     recipe = build_recipe(bank, parameters)
     lists = concatenate_lists([search_rows(features, [recipe.spec], a, b)[0] for a, b in ranges])
     near = encoding_lists(recipe, lists)
     half = half_range(near, recipe)
-    encoding = concatenate_rows([encode_rows(features, near, half, recipe, a, b) for a, b in ranges])
-    fused = concatenate_rows([extend_rows(encoding, lists, recipe, a, b) for a, b in ranges])
+    encoding = concatenate_rows([encode_range(features, near, half, recipe, a, b) for a, b in ranges])
+    fused = concatenate_rows([extend_range(encoding, lists, recipe, a, b) for a, b in ranges])
     inverted = inverted_index(fused, len(fused))
-    graph = concatenate_rows([jaccard_rows(fused, inverted, eps, a, b) for a, b in ranges])
+    graph = concatenate_rows([jaccard_range(fused, inverted, eps, a, b) for a, b in ranges])
     labels, num_clusters = dbscan_labels(graph, eps=eps, min_samples=min_samples)
 """
+
+from functools import partial
 
 from ecul.clustering.emcc import extend_rows
 from ecul.clustering.encoding import encode_rows, half_range
 from ecul.clustering.jaccard import jaccard_rows
-from ecul.clustering.neighbors import NeighborLists, concatenate_lists
+from ecul.clustering.neighbors import NeighborLists, concatenate_lists, lowest_neighbors
 from ecul.clustering.presets import Recipe, merged_lists
-from ecul.clustering.sparse import SparseRows, concatenate_rows, map_ranges
+from ecul.clustering.sparse import SparseRows, first_columns, map_ranges, map_rows
 from ecul.types import FloatArray
 
 
@@ -34,34 +36,47 @@ def encoding_lists(recipe: Recipe, lists: NeighborLists, *, num_threads: int | N
     return concatenate_lists(map_ranges(part, 0, len(lists), num_threads=num_threads))
 
 
+def encode_range(
+    features: FloatArray,
+    near: NeighborLists,
+    half: SparseRows,
+    recipe: Recipe,
+    start: int,
+    stop: int,
+    *,
+    num_threads: int | None = None,
+) -> SparseRows:
+    """Encoding vectors V of images start..stop-1; see `encode_rows`."""
+    kernel = partial(encode_rows, features, near, half, recipe)
+    return map_rows(kernel, lowest_neighbors(near, start, stop), start, num_threads=num_threads)
+
+
+def extend_range(
+    encoding: SparseRows,
+    lists: NeighborLists,
+    recipe: Recipe,
+    start: int,
+    stop: int,
+    *,
+    num_threads: int | None = None,
+) -> SparseRows:
+    """Fused and filtered encodings E of images start..stop-1; see `extend_rows`."""
+    kernel = partial(extend_rows, encoding, lists, recipe)
+    return map_rows(kernel, first_columns(encoding, start, stop), start, num_threads=num_threads)
+
+
+def jaccard_range(
+    fused: SparseRows, inverted: SparseRows, eps: float, start: int, stop: int, *, num_threads: int | None = None
+) -> SparseRows:
+    """Jaccard distances J <= eps of images start..stop-1; see `jaccard_rows`."""
+    kernel = partial(jaccard_rows, fused, inverted, eps)
+    return map_rows(kernel, first_columns(fused, start, stop), start, num_threads=num_threads)
+
+
 def encode_all(
     features: FloatArray, lists: NeighborLists, recipe: Recipe, *, num_threads: int | None = None
 ) -> SparseRows:
-    """Encoding vectors V of all images; see `encode_rows`."""
+    """Encoding vectors V of all images."""
     near = encoding_lists(recipe, lists, num_threads=num_threads)
     half = half_range(near, recipe, num_threads=num_threads)
-
-    def part(first: int, last: int) -> SparseRows:
-        return encode_rows(features, near, half, recipe, first, last)
-
-    return concatenate_rows(map_ranges(part, 0, len(lists), num_threads=num_threads))
-
-
-def extend_all(
-    encoding: SparseRows, lists: NeighborLists, recipe: Recipe, *, num_threads: int | None = None
-) -> SparseRows:
-    """Fused and filtered encodings E of all images; see `extend_rows`."""
-
-    def part(first: int, last: int) -> SparseRows:
-        return extend_rows(encoding, lists, recipe, first, last)
-
-    return concatenate_rows(map_ranges(part, 0, len(encoding), num_threads=num_threads))
-
-
-def jaccard_all(fused: SparseRows, inverted: SparseRows, eps: float, *, num_threads: int | None = None) -> SparseRows:
-    """Jaccard distances J <= eps of all images; see `jaccard_rows`."""
-
-    def part(first: int, last: int) -> SparseRows:
-        return jaccard_rows(fused, inverted, eps, first, last)
-
-    return concatenate_rows(map_ranges(part, 0, len(fused), num_threads=num_threads))
+    return encode_range(features, near, half, recipe, 0, len(lists), num_threads=num_threads)

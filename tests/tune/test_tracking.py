@@ -6,13 +6,16 @@ import pytest
 from PIL import Image
 
 from cluster import tracking
+from cluster.hooks import open_reporter
 from cluster.storage import RunFolder
 from cluster.trackers import wandb_mode
 from cluster.tracking import Background, run_of, track
 from ecul.engine.interfaces import FitResult
-from ecul.errors import ConfigError
+from ecul.errors import ConfigError, TrainingError
 from tests.tune.wandb_files import offline_runs
 
+FACTS = {"dataset": "x", "num_training_images": 1, "num_test_images": 1, "device": "cpu"}
+EPOCHS = [{"epoch": float(epoch), "stage": 1.0, "seconds/train": 1.0, "loss/total": 1.0} for epoch in (1, 2)]
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -82,6 +85,31 @@ def test_a_run_is_kept_offline_without_a_key_and_reads_back(wandb_home, tiny_con
     assert [(row["_step"], row["loss/total"]) for row in epochs] == [(1, 1.0), (2, 0.5)]
     assert any("curves.path" in row for row in run["history"])
     assert run["summary"]["final/evaluation/map"] == 0.5
+
+
+def test_a_training_that_failed_keeps_its_epochs_and_one_that_goes_on_sends_them_again(wandb_home, tiny_config):
+    folder = RunFolder(str(wandb_home), "run")
+
+    def fail():
+        with open_reporter(folder, "wandb") as reporter:
+            reporter.start(tiny_config(), FACTS, epoch=0)
+            reporter.epoch(EPOCHS[0])
+            raise TrainingError("no")
+
+    with pytest.raises(TrainingError):
+        fail()
+    (failed,) = offline_runs(folder.local).values()
+    assert failed["ended"]
+    assert [row["_step"] for row in failed["history"]] == [1]
+    assert failed["summary"]["state"] == "failed"
+    for file in folder.local.glob("wandb/offline-run-*/*.wandb"):
+        file.unlink()
+
+    with open_reporter(folder, "wandb") as reporter:
+        reporter.start(tiny_config(), FACTS, epoch=1)
+        reporter.epoch(EPOCHS[1])
+    (resumed,) = offline_runs(folder.local).values()
+    assert [row["_step"] for row in resumed["history"]] == [1, 2]
 
 
 def test_the_checkpoint_is_sent_on_request(wandb_home, tiny_config):

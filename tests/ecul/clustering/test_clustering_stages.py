@@ -5,8 +5,7 @@ import pytest
 
 from ecul.clustering import tiles
 from ecul.clustering.association import other_modality_spec, select_pairs
-from ecul.clustering.emcc import extend_rows
-from ecul.clustering.encoding import encode_rows, half_range
+from ecul.clustering.encoding import half_range
 from ecul.clustering.faiss_search import search_faiss
 from ecul.clustering.jaccard import jaccard_rows, pair_jaccard
 from ecul.clustering.labels import dbscan_labels
@@ -21,7 +20,7 @@ from ecul.clustering.neighbors import (
 from ecul.clustering.presets import build_recipe
 from ecul.clustering.simulate import even_counts, modality_of_groups, simulate_bank
 from ecul.clustering.sparse import SparseRows, concatenate_rows, fill_rows, inverted_index, row_ranges
-from ecul.clustering.stages import encode_all, encoding_lists, extend_all, jaccard_all
+from ecul.clustering.stages import encode_all, encode_range, encoding_lists, extend_range, jaccard_range
 from ecul.clustering.torch_search import search_torch
 from ecul.types import ClusteringParameters, FeatureBank, SelectionParameters
 
@@ -147,13 +146,13 @@ def test_sharded_stages_have_the_bits_of_the_whole(bank, preset):
     lists = search(bank.features, [recipe.spec])[0]
     near = encoding_lists(recipe, lists)
     half = half_range(near, recipe)
-    encoding = concatenate_rows([encode_rows(bank.features, near, half, recipe, a, b) for a, b in ranges])
+    encoding = concatenate_rows([encode_range(bank.features, near, half, recipe, a, b) for a, b in ranges])
     same_rows(encoding, encode_all(bank.features, lists, recipe, num_threads=2))
-    fused = concatenate_rows([extend_rows(encoding, lists, recipe, a, b) for a, b in ranges])
-    same_rows(fused, extend_all(encoding, lists, recipe, num_threads=1))
+    fused = concatenate_rows([extend_range(encoding, lists, recipe, a, b) for a, b in ranges])
+    same_rows(fused, extend_range(encoding, lists, recipe, 0, len(bank), num_threads=1))
     inverted = inverted_index(fused, len(bank))
-    graph = concatenate_rows([jaccard_rows(fused, inverted, 0.6, a, b) for a, b in ranges])
-    same_rows(graph, jaccard_all(fused, inverted, 0.6, num_threads=3))
+    graph = concatenate_rows([jaccard_range(fused, inverted, 0.6, a, b) for a, b in ranges])
+    same_rows(graph, jaccard_range(fused, inverted, 0.6, 0, len(bank), num_threads=3))
     sums = np.add.reduceat(fused.value, fused.indptr[:-1])
     np.testing.assert_allclose(sums, 1, atol=1e-5)
 
@@ -161,11 +160,11 @@ def test_sharded_stages_have_the_bits_of_the_whole(bank, preset):
 def test_jaccard_by_hand():
     # E = [1, 0, 0], [.5, .5, 0], [1, 0, 0]: overlaps .5 (J = 2/3) and 1 (J = 0)
     fused = SparseRows(np.array([0, 1, 3, 4]), np.array([0, 0, 1, 0], np.int32), np.array([1, 0.5, 0.5, 1], np.float32))
-    graph = jaccard_rows(fused, inverted_index(fused, 3), 0.7, 0, 3)
+    graph = jaccard_rows(fused, inverted_index(fused, 3), 0.7, np.arange(3, dtype=np.int32))
     expected = np.array([[0, 2 / 3, 0], [2 / 3, 0, 2 / 3], [0, 2 / 3, 0]])
     assert graph.csr(3).nnz == 9
     np.testing.assert_allclose(graph.csr(3).toarray(), expected, atol=1e-7)
-    close = jaccard_rows(fused, inverted_index(fused, 3), 0.5, 0, 3)
+    close = jaccard_rows(fused, inverted_index(fused, 3), 0.5, np.arange(3, dtype=np.int32))
     np.testing.assert_array_equal(close.index, [0, 2, 1, 0, 2])
     pairs = np.array([[0, 1], [0, 2]], np.int32)
     np.testing.assert_allclose(pair_jaccard(fused, pairs), [2 / 3, 0], atol=1e-7)
@@ -174,8 +173,8 @@ def test_jaccard_by_hand():
 def test_jaccard_is_symmetric_and_pairs_have_its_bits(bank):
     recipe = build_recipe(bank, parameters("emcc"))
     lists = search(bank.features, [recipe.spec])[0]
-    fused = extend_all(encode_all(bank.features, lists, recipe), lists, recipe)
-    graph = jaccard_all(fused, inverted_index(fused, len(bank)), 0.8).csr(len(bank))
+    fused = extend_range(encode_all(bank.features, lists, recipe), lists, recipe, 0, len(bank))
+    graph = jaccard_range(fused, inverted_index(fused, len(bank)), 0.8, 0, len(bank)).csr(len(bank))
     assert abs(graph - graph.T).max() == 0
     entries = graph.tocoo()
     off = entries.row != entries.col
