@@ -3,10 +3,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install lint test demo clean
+.PHONY: help install lint test demo smoke clean
 
 help:
 	@echo "make demo     environment, synthetic data, training, evaluation, pictures in demo/run"
+	@echo "make smoke    the same in a minute, with figures that mean nothing"
 	@echo "make test     environment, linters, type check, all tests"
 	@echo "make clean    remove the environment and the demo"
 
@@ -34,6 +35,13 @@ demo: install demo/data
 	rm -rf demo/run
 	$(BIN)/ecul train --config configs/synthetic.yaml --out demo/run
 	@echo "look at demo/run/gallery.png and demo/run/curves.png"
+
+demo/smoke-data: | install
+	$(BIN)/ecul synth --layout sysu --identities 20 --test-identities 10 --size 64x32 --seed 0 --out demo/smoke-data
+
+smoke: install demo/smoke-data
+	rm -rf demo/smoke
+	$(BIN)/ecul train --config configs/smoke.yaml --out demo/smoke
 
 clean:
 	rm -rf $(VENV) demo
