@@ -4,14 +4,13 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import ray.train
 import torch
 
-from cluster.storage import EVENTS_FILE, RunFolder
+from cluster.storage import RunFolder, record_event
 from cluster.tracking import TrackingReporter, track
 from ecul import runtime
 from ecul.config import Config
@@ -141,13 +140,6 @@ class WithEvents:
         """Passes on, and notes the end."""
         self._inner.finish(result)
         record_event(self._folder, "finished", epoch=result.epoch)
-
-
-def record_event(folder: RunFolder, event: str, **details: Any) -> None:
-    """Adds a line to the run's events: when, what, and details."""
-    folder.append(
-        EVENTS_FILE, {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **details}
-    )
 
 
 @contextmanager

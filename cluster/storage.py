@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,13 @@ class RunFolder:
 
     def _join(self, name: str) -> str:
         return f"{self.path}/{name}" if name else self.path
+
+
+def record_event(folder: RunFolder, event: str, **details: Any) -> None:
+    """Adds a line to the run's events: when, what, and details."""
+    folder.append(
+        EVENTS_FILE, {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **details}
+    )
 
 
 def epoch_records(folder: RunFolder) -> list[dict[str, float]]:

@@ -11,9 +11,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from cluster.budget import capped_workers, check_batch, check_budget
 from cluster.clustering_task import describe
 from cluster.config import ClusterConfig
-from cluster.hooks import record_event
-from cluster.storage import RunFolder, resolve_storage
-from cluster.worker import train_worker
+from cluster.storage import RunFolder, record_event, resolve_storage
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult
 from ecul.errors import EculError, TrainingError
@@ -50,7 +48,7 @@ def build_trainer(
     cluster = fitted(cluster, living_nodes())
     folder = RunFolder(storage, name)
     return TorchTrainer(
-        train_worker,
+        _train_worker,
         train_loop_config=worker_settings(config, cluster, name=name, storage=storage, tracker=tracker),
         scaling_config=ray.train.ScalingConfig(
             num_workers=cluster.num_workers,
@@ -61,6 +59,13 @@ def build_trainer(
         torch_config=TorchConfig(backend="gloo" if cluster.cpu else "nccl", timeout_s=cluster.process_group_timeout_s),
         run_config=_run_config(cluster, folder, keep=config.runtime.keep_checkpoints, callbacks=callbacks),
     )
+
+
+def _train_worker(settings: dict[str, Any]) -> FitResult | None:
+    """The training, imported where it runs: the driver and Train's controller do not wait for it."""
+    from cluster.worker import train_worker
+
+    return train_worker(settings)
 
 
 def _run_config(

@@ -13,8 +13,6 @@ from ecul.clustering.pipeline import cluster_epoch
 from ecul.config import Config
 from ecul.data.dataset import read_image
 from ecul.engine.interfaces import FitResult, Gallery, Record, write_atomically
-from ecul.plots.curves import plot_curves
-from ecul.plots.gallery import plot_gallery
 from ecul.settings import config_tree
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, RetrievalResult
 
@@ -86,6 +84,8 @@ class RunDirectory:
         """Writes the final figures and pictures."""
         if self._bar is not None:
             self._bar.close()
+        from ecul.plots.curves import plot_curves  # matplotlib is slow to import, and workers but one draw nothing
+
         write_atomically(self._path / "result.json", json.dumps(result_tree(result), indent=2) + "\n")
         plot_curves([dict(record) for record in self._records], self._path / "curves.png")
         if result.gallery is not None:
@@ -124,6 +124,8 @@ def result_tree(result: FitResult) -> dict[str, Any]:
 
 def draw_gallery(gallery: Gallery, path: Path) -> None:
     """Writes a picture of queries and their nearest gallery images."""
+    from ecul.plots.gallery import plot_gallery
+
 
     def image(file: str) -> np.ndarray:
         return read_image(file, height=_GALLERY_HEIGHT, width=_GALLERY_WIDTH)

@@ -8,7 +8,6 @@ import copy
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models import ResNet50_Weights, resnet50
 
 from ecul.models.heads import BNNeck
 from ecul.models.pooling import GeM, NonLocal
@@ -89,6 +88,8 @@ def _small() -> DualStream:
 
 
 def _agw_resnet50(*, imagenet: bool, non_local: bool) -> DualStream:
+    from torchvision.models import ResNet50_Weights, resnet50  # two seconds, which the small network need not wait for
+
     network = resnet50(weights=ResNet50_Weights.IMAGENET1K_V1 if imagenet else None)
     for module in network.layer4.modules():
         if isinstance(module, nn.Conv2d):
