@@ -112,13 +112,18 @@ def _cluster_values(args: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def local_defaults(cluster: ClusterConfig) -> ClusterConfig:
-    """Returns the configuration for a Ray of this process alone: the machine's cores are all ours to share out."""
+def local_defaults(cluster: ClusterConfig, *, at_once: int = 1) -> ClusterConfig:
+    """Returns the configuration for a Ray of this process alone: the machine's cores are all ours to share out.
+
+    Args:
+        cluster: as the user set it.
+        at_once: runs side by side; more torch threads than cores would wait for each other.
+    """
     values: dict[str, Any] = {}
     if cluster.clustering.borrow is None:
         values["clustering.borrow"] = True
     if cluster.threads_per_worker is None and cluster.cpu:
-        values["threads_per_worker"] = max(1, len(os.sched_getaffinity(0)) // cluster.max_workers)
+        values["threads_per_worker"] = max(1, len(os.sched_getaffinity(0)) // (at_once * cluster.max_workers))
     return cluster.updated(values)
 
 

@@ -17,6 +17,7 @@ from tune.space import Choice, Domain, SearchSpace, Value
 from tune.study import own_trials, trial_key
 
 FEWEST_FOR_IMPORTANCE = 8
+FEWEST_FOR_AGREEMENT = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Findings:
         front: not beaten in all objectives by another.
         importance: of each path for the first objective, summing to 1; empty with too few trials.
         judge: the validation figure that label-free signals are held against; empty where there is none.
-        agreement: one entry a signal.
+        agreement: one entry a signal; empty with too few complete trials.
     """
 
     objectives: Sequence[ObjectiveConfig]
@@ -89,7 +90,7 @@ def analyse(study: optuna.Study, space: SearchSpace, objectives: Sequence[Object
         front=[row for row in ranked if not any(_beats(other, row, objectives) for other in complete)],
         importance=importance(complete, space, first.metric),
         judge=judge,
-        agreement=rank_agreement(complete, judge) if judge else (),
+        agreement=rank_agreement(complete, judge) if judge and len(complete) >= FEWEST_FOR_AGREEMENT else (),
     )
 
 

@@ -11,7 +11,6 @@ from optuna.trial import TrialState
 
 from cluster.config import ClusterConfig, load_cluster_config
 from cluster.trackers import check_tracker
-from cluster.train import local_defaults
 from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
 from ecul.engine.interfaces import write_atomically
 from ecul.errors import ConfigError
@@ -55,6 +54,7 @@ def make_plan(
         points=_points(sweep, space, default_values(space, base), folder.parent),
         bank=None if full else _bank(sweep),
         cluster=_cluster(sweep, local=local) if full else None,
+        local=local,
         first_epoch=_first_epoch(sweep) if full else 0,
         max_hours=max_hours,
         concurrency=concurrency,
@@ -138,6 +138,4 @@ def _first_epoch(sweep: SweepConfig) -> int:
 
 def _cluster(sweep: SweepConfig, *, local: bool) -> ClusterConfig:
     cluster = load_cluster_config(sweep.full.cluster)
-    if local:
-        return local_defaults(cluster)
-    return cluster if cluster.clustering.borrow is not None else cluster.updated({"clustering.borrow": False})
+    return cluster if cluster.clustering.borrow is not None else cluster.updated({"clustering.borrow": local})

@@ -25,11 +25,17 @@ def report_text(findings: Findings, *, title: str, top: int = 10) -> str:
     parts = [f"# {title}", f"{len(findings.rows)} trials: {counts or 'none'}"]
     if findings.ranked:
         parts += ["## Best trials", trials_table(findings, findings.ranked[:top])]
+    stopped = [row for row in findings.rows if row.state == "PRUNED"]
+    if stopped:
+        parts += ["## Stopped early, at their last evaluation", trials_table(findings, stopped)]
     if len(findings.objectives) > 1:
         parts += ["## Not beaten in all objectives", trials_table(findings, findings.front)]
     parts += ["## Importance", _importance(findings)] if findings.ranked else []
     if findings.agreement:
         parts += ["## Label-free signals against " + findings.judge, _agreement(findings)]
+    elif findings.judge:
+        few = f"Too few complete trials to tell: {len(findings.ranked)}."
+        parts += ["## Label-free signals against " + findings.judge, few]
     failed = [row for row in findings.rows if row.state == "FAIL"]
     if failed:
         parts += ["## Failed trials", "\n".join(f"- {row.number}: {row.error} ({_values(row)})" for row in failed)]

@@ -16,6 +16,7 @@ import ray.tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from cluster.config import ClusterConfig
+from cluster.train import local_defaults
 from ecul.config import Config
 from ecul.errors import ConfigError
 from tune.bank import TuningBank
@@ -41,6 +42,7 @@ class Plan:
         points: tried first, in this order.
         bank: of a `features` sweep.
         cluster: of a `full` sweep.
+        local: whether Ray is started by this command, whose trials then share out the machine's cores.
         first_epoch: epoch that the trials of a `full` sweep begin after.
         max_hours: stop after so long; None for never.
         concurrency: most trials at once; None for as many as fit.
@@ -53,6 +55,7 @@ class Plan:
     points: Sequence[dict[str, Any]]
     bank: TuningBank | None = None
     cluster: ClusterConfig | None = None
+    local: bool = False
     first_epoch: int = 0
     max_hours: float | None = None
     concurrency: int | None = None
@@ -162,7 +165,7 @@ def _full_trainable(plan: Plan, metrics: Sequence[str]) -> Any:
     assert plan.cluster is not None
     settings = FullSettings(
         base=plan.base,
-        cluster=plan.cluster,
+        cluster=local_defaults(plan.cluster, at_once=concurrency(plan)) if plan.local else plan.cluster,
         storage=str((plan.folder / "trials").absolute()),
         tracker=plan.sweep.tracker,
         metrics=tuple(metrics),

@@ -126,7 +126,6 @@ def draw_gallery(gallery: Gallery, path: Path) -> None:
     """Writes a picture of queries and their nearest gallery images."""
     from ecul.plots.gallery import plot_gallery
 
-
     def image(file: str) -> np.ndarray:
         return read_image(file, height=_GALLERY_HEIGHT, width=_GALLERY_WIDTH)
 

@@ -90,6 +90,22 @@ def test_too_few_trials_give_no_importance(study):
     )
 
 
+def test_few_trials_judge_no_signal_and_those_stopped_early_are_shown(study):
+    few = optuna.create_study(directions=["maximize"])
+    for trial in study.trials[:6]:
+        few.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState.COMPLETE if trial.number < 4 else optuna.trial.TrialState.PRUNED,
+                value=trial.values[0],
+                user_attrs=trial.user_attrs,
+            )
+        )
+    text = report_text(analyse(few, SPACE, [SCORE]), title="Sweep x")
+    assert "6 trials: 4 complete, 2 stopped early" in text
+    assert "Too few complete trials to tell: 4." in text
+    assert "| PRUNED |" in text
+
+
 def test_the_report_names_the_best_and_the_broken(study):
     findings = analyse(study, SPACE, [SCORE])
     text = report_text(findings, title="Sweep x", top=3)
