@@ -1,4 +1,4 @@
-"""What Ray costs: the same training alternately by `ecul train` and by `python -m cluster.train`, one machine.
+"""What Ray costs: the same training alternately by `ecul train` and by `python -m cluster.train`; features sent around.
 
 Run alone on an idle machine: pytest -m bench -s tests/with_ray/test_overhead_bench.py. ECUL_BENCH_PAIRS sets the pairs.
 """
@@ -14,9 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from cluster.clustering_task import RemoteCluster
+from cluster.config import parse_cluster_config
+from ecul.clustering.growth import simulated
 from ecul.config import Config
 from ecul.engine.local import read_records
 from ecul.settings import config_tree
+from ecul.types import ClusteringParameters, ClusteringRequest
+from tests.with_ray.runs import SmallCluster
 
 pytestmark = pytest.mark.bench
 SETTLED_EPOCHS = 4
@@ -58,3 +63,17 @@ def test_ray_costs_little(tiny_config: Callable[..., Config], tmp_path: Path):
     print(f"median ratio {statistics.median(ratios):.3f}, median start-up {statistics.median(starts):.1f} s")
     assert statistics.median(ratios) <= 1 + MOST_OVERHEAD
     assert statistics.median(starts) <= MOST_START_SECONDS
+
+
+def test_features_of_sysu_size_go_to_the_task_and_labels_back_within_a_second(ray_cluster: SmallCluster):
+    clustering = RemoteCluster(parse_cluster_config({}).clustering.model_copy(update={"borrow": False}), print)
+    parameters = ClusteringParameters("emcc", 0.6, 4, "modality_camera", k1=10, k2=4, k3=10)
+    request = ClusteringRequest(parameters, parameters)
+    seconds: list[float] = []
+    for size in (2_000, 34_167, 34_167):  # the first starts the task's process
+        bank, _ = simulated(size, 2048, "sysu", 0)
+        figures = clustering(bank, request).diagnostics
+        seconds.append(figures["task/overhead_seconds"])
+        print(f"{size} images: {figures['task/put_seconds']:.2f} s into the store, {seconds[-1]:.2f} s there and back, "
+              f"{figures['task/seconds']:.1f} s of clustering")  # fmt: skip
+    assert min(seconds[1:]) <= 1
