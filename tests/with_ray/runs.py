@@ -1,6 +1,7 @@
 """Running and comparing trainings."""
 
 import json
+import random
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,11 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of loopback that nobody listens on, where neither the system nor Ray picks theirs meanwhile."""
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", random.randint(20_000, 32_000)))
+            except OSError:
+                continue
+            return probe.getsockname()[1]

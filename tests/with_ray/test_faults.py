@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
 
 from cluster.config import ClusterConfig
@@ -145,9 +146,18 @@ def two_nodes(ray_cluster: SmallCluster) -> Iterator[dict[str, Any]]:
         for _ in range(2)
     ]
     nodes = {node.node_id: node for node in added}
+    deadline = time.monotonic() + 60
+    while not _only_these_train(set(nodes)):
+        assert time.monotonic() < deadline, "the nodes did not come, or those of the test before did not go"
+        time.sleep(0.1)
     yield nodes
     for node in nodes.values():
         ray_cluster.handle.remove_node(node, allow_graceful=False)
+
+
+def _only_these_train(nodes: set[str]) -> bool:
+    living = {node["NodeID"] for node in ray.nodes() if node["Alive"] and "training" in node["Resources"]}
+    return living == nodes and ray.available_resources().get("training") == len(nodes)
 
 
 def kill_marked_node(cluster: SmallCluster, nodes: dict[str, Any], marker: Path) -> None:
