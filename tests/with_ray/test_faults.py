@@ -47,15 +47,16 @@ def disturbed(config: Config, cluster: ClusterConfig, storage: Path, *laid: Call
     return storage / "run"
 
 
-def recovery_seconds(marker: Path, folder: Path) -> float:
-    """Seconds from the fault to the training's next start, as the run directory tells it."""
+def seconds_after(marker: Path, folder: Path) -> dict[str, float]:
+    """Seconds from the fault to the first event of each kind after it, as the run directory tells them."""
     died = float(marker.read_text())
-    starts = [
-        datetime.fromisoformat(event["time"]).timestamp() for event in events(folder) if event["event"] == "training"
-    ]
-    seconds = min(start for start in starts if start > died) - died
-    print(f"seconds from the fault to the next start: {seconds:.1f}")  # pytest -rP
-    return seconds
+    after: dict[str, float] = {}
+    for event in events(folder):
+        seconds = datetime.fromisoformat(event["time"]).timestamp() - died
+        if seconds > 0:
+            after.setdefault(event["event"], seconds)
+    print("after the fault:", ", ".join(f"{event} {seconds:.1f} s" for event, seconds in after.items()))  # pytest -rP
+    return after
 
 
 def test_a_worker_that_dies_in_a_step_is_replaced(
@@ -80,7 +81,7 @@ def test_a_worker_that_dies_in_a_step_is_replaced(
     assert 1 in {event["rank"] for event in told if event["event"] == "worker_failed"}
     # the upload of the last epoch's checkpoint may have been under way
     assert max(0, epoch - 2) <= told[-2]["after_epoch"] < epoch
-    assert recovery_seconds(marker, folder) < 90
+    assert seconds_after(marker, folder)["training"] < 90
 
 
 def test_the_clustering_process_may_die(
@@ -95,6 +96,7 @@ def test_the_clustering_process_may_die(
     (warning,) = [event for event in events(folder) if event["event"] == "warning"]
     assert "clustering attempt 1 was lost (WorkerCrashedError" in warning["message"]
     assert [event["event"] for event in events(folder)] == ["training", "warning", "finished"]
+    assert seconds_after(tmp_path / "died", folder)["warning"] < 30
 
 
 def test_an_error_of_ours_ends_the_run_at_once(
@@ -186,10 +188,9 @@ def test_a_node_may_die_during_training(
     kill_marked_node(ray_cluster, two_nodes, marker)
     folder = training.result(300)
     assert_same_run(folder, local_run)
-    assert recovery_seconds(marker, folder) < 90
+    assert seconds_after(marker, folder)["training"] < 90
 
 
-@pytest.mark.skip(reason="known failure: Train may decide before it has seen a new node, and so start with one worker")
 def test_an_elastic_run_goes_on_with_fewer_workers(
     ray_cluster: SmallCluster,
     small: Callable[..., ClusterConfig],
@@ -197,17 +198,21 @@ def test_an_elastic_run_goes_on_with_fewer_workers(
     local_run: Path,
     two_nodes: dict[str, Any],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     marker = tmp_path / "waits"
+    # as start_timeout_s: until Train sees that the node has gone, it waits for room for both workers
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
     cluster = small({"num_workers": [1, 2], "worker_resources": {"training": 1}})
     laid = faults.wait_in_step(marker, rank=1, epoch=2, seconds=60)
+    time.sleep(21)  # Train's elastic policy looks at the cluster's nodes every 20 s
     training = InBackground(lambda: disturbed(frozen_config, cluster, tmp_path, laid))
     training.start()
     kill_marked_node(ray_cluster, two_nodes, marker)
     folder = training.result(300)
     torch.testing.assert_close(state(folder)["labels"], state(local_run)["labels"], rtol=0, atol=0)
     assert [event["num_workers"] for event in events(folder) if event["event"] == "training"] == [2, 1]
-    recovery_seconds(marker, folder)
+    assert seconds_after(marker, folder)["training"] < 150
 
 
 def test_a_node_may_die_during_clustering(
@@ -227,6 +232,7 @@ def test_a_node_may_die_during_clustering(
     folder = training.result(300)
     assert_same_run(folder, local_run)
     assert [event["event"] for event in events(folder)] == ["training", "warning", "finished"]
+    assert seconds_after(marker, folder)["warning"] < 60
 
 
 def test_a_killed_driver_is_resumed_by_name(
@@ -260,4 +266,4 @@ def test_a_killed_driver_is_resumed_by_name(
     # the cluster may still take the first clustering away before its worker, which then warns
     told = [event for event in events(tmp_path / "run") if event["event"] != "warning"]
     assert [event["event"] for event in told] == ["training", "training", "finished"]
-    recovery_seconds(tmp_path / "died", tmp_path / "run")
+    assert seconds_after(tmp_path / "died", tmp_path / "run")["training"] < 90
