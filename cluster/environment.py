@@ -20,8 +20,13 @@ DEFAULTS: Mapping[str, str] = {
     "RAY_COLOR_PREFIX": "0",
 }
 
-# The first is Ray's only switch that keeps all sockets on loopback on Linux too; a laptop is not preempted.
-LOCAL: Mapping[str, str] = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+# The first is Ray's only switch that keeps all sockets on loopback on Linux too; a laptop is not preempted; with few
+# cores Ray ends the idle clustering process after a second, and each epoch would start one anew.
+LOCAL: Mapping[str, str] = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",
+}
 
 
 def prepare(*, local: bool = False, health_check_interval_s: float = 0.2, start_timeout_s: float = 60) -> None:
