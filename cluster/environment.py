@@ -25,7 +25,7 @@ DEFAULTS: Mapping[str, str] = {
 LOCAL: Mapping[str, str] = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_idle_worker_killing_time_threshold_ms": "600000",
+    "RAY_idle_worker_killing_time_threshold_ms": "30000",
 }
 
 

@@ -15,6 +15,7 @@ import pytest
 import ray
 import yaml
 from optuna.trial import TrialState
+from ray.util.state import list_actors
 
 from ecul.config import Config
 from ecul.engine.checkpoints import LocalStore
@@ -88,6 +89,7 @@ def free_cpus(wanted: float, seconds: float = 30) -> bool:
         if ray.available_resources().get("CPU", 0) >= wanted:
             return True
         time.sleep(0.2)
+    print(ray.available_resources(), ray.util.placement_group_table(), list_actors(filters=[("state", "!=", "DEAD")]))
     return False
 
 
@@ -177,7 +179,10 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
         records = read_records(folder / "trials" / trial_key(trial))
         # only what the warm start had not trained
         assert records[0]["epoch"] == 2
-        assert trial.user_attrs["metrics"]["validation_map"] == records[-1]["evaluation/map"]
+        # a worker that is to be stopped may have ended another epoch meanwhile
+        scores = [record["evaluation/map"] for record in records if "evaluation/map" in record]
+        known = scores if trial.state == TrialState.PRUNED else scores[-1:]
+        assert trial.user_attrs["metrics"]["validation_map"] in known
     assert free_cpus(ray.cluster_resources()["CPU"])
 
     tracked = offline_runs(folder)
