@@ -104,7 +104,8 @@ class FullTrial(ray.tune.Trainable):
     def cleanup(self) -> None:
         """Ends the training of a trial that was stopped early, and waits until its workers are free."""
         if not ray.wait([self._work], timeout=0)[0]:
-            ray.cancel(self._work)
+            # recursive, it would cancel Train's calls of its workers as well, and Train would start them anew
+            ray.cancel(self._work, recursive=False)
             ray.wait([self._work], timeout=STOP_SECONDS)
         self._tracker.close("stopped early")
 

@@ -24,7 +24,7 @@ from ecul.engine.local import LocalCluster, RunDirectory, read_records
 from ecul.settings import config_tree, load_config
 from tests.tune.conftest import simulated_bank
 from tests.tune.wandb_files import offline_runs
-from tests.with_ray.runs import SmallCluster
+from tests.with_ray.runs import SmallCluster, events
 from tune import results, run
 from tune.bank import save_bank
 from tune.study import open_storage, own_trials, trial_key
@@ -167,15 +167,17 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
         trials=3,
         tracker="wandb",
     )
-    common = ["--storage", str(tmp_path), "--address", ray_cluster.address]
+    # one after the other, so that the last is held against the first, and stopped early
+    common = ["--storage", str(tmp_path), "--address", ray_cluster.address, "--concurrency", "1"]
     assert run.main(["--config", sweep, "--warm-start", str(stage_one), "--name", "t", *common]) == 0
     folder = tmp_path / "t"
     default, failed, other = study_of(folder).trials
     assert failed.state == TrialState.FAIL
     assert "the loss is nan" in failed.user_attrs["error"]
     assert failed.user_attrs["values"]["optim.learning_rate"] == 1e30
+    assert (default.state, other.state) == (TrialState.COMPLETE, TrialState.PRUNED)
+    assert "worker_failed" not in [event["event"] for event in events(folder / "trials" / trial_key(other))]
     for trial in (default, other):
-        assert trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         records = read_records(folder / "trials" / trial_key(trial))
         # only what the warm start had not trained
         assert records[0]["epoch"] == 2
