@@ -16,15 +16,15 @@ import ray
 from numpy.typing import NDArray
 
 from cluster.config import ClusteringTaskConfig
-from ecul.clustering.association import other_modality_spec, select_pairs
+from ecul.clustering.dbscan import dbscan_labels
 from ecul.clustering.diagnostics import adjusted_rand_index, describe_labels, mean_silhouette
 from ecul.clustering.encoding import half_range
-from ecul.clustering.labels import dbscan_labels
-from ecul.clustering.neighbors import NeighborLists, NeighborSpec, concatenate_lists, join_specs, search, search_rows
 from ecul.clustering.pipeline import STABILITY_STEP, check_bank
 from ecul.clustering.presets import build_recipe
+from ecul.clustering.ranges import encode_range, encoding_lists, extend_range, jaccard_range
+from ecul.clustering.search.lists import NeighborLists, NeighborSpec, concatenate_lists, join_specs, search, search_rows
+from ecul.clustering.selection import other_modality_spec, select_pairs
 from ecul.clustering.sparse import SparseRows, concatenate_rows, inverted_index
-from ecul.clustering.stages import encode_range, encoding_lists, extend_range, jaccard_range
 from ecul.types import (
     ClusteringParameters,
     ClusteringRequest,

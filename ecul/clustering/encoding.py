@@ -6,8 +6,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ecul.clustering.neighbors import NeighborLists
 from ecul.clustering.presets import Recipe
+from ecul.clustering.search.lists import NeighborLists
 from ecul.clustering.sparse import SparseRows, concatenate_rows, fill_rows, map_ranges
 from ecul.types import FloatArray, IntArray
 

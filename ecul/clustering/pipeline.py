@@ -1,7 +1,7 @@
 """Pseudo-labels of a feature bank: one clustering, or all that one epoch asks for.
 
 The stages in order, each over a range of rows given the whole compact input, so that a scheduler can run ranges on
-several machines and concatenate (see `ecul.clustering.stages`):
+several machines and concatenate (see `ecul.clustering.ranges`):
 search -> encode -> extend and filter -> Jaccard distances up to eps -> DBSCAN.
 """
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ecul.clustering.association import other_modality_spec, select_pairs
+from ecul.clustering.dbscan import dbscan_labels
 from ecul.clustering.diagnostics import adjusted_rand_index, describe_labels, mean_silhouette
-from ecul.clustering.labels import dbscan_labels
-from ecul.clustering.neighbors import NeighborLists, join_specs, recall_on_sample, search
 from ecul.clustering.presets import Recipe, build_recipe
+from ecul.clustering.ranges import encode_all, extend_range, jaccard_range
+from ecul.clustering.search.lists import NeighborLists, join_specs, recall_on_sample, search
+from ecul.clustering.selection import other_modality_spec, select_pairs
 from ecul.clustering.sparse import SparseRows, inverted_index
-from ecul.clustering.stages import encode_all, extend_range, jaccard_range
 from ecul.types import (
     ClusteringParameters,
     ClusteringRequest,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ecul.clustering.neighbors import NeighborLists, NeighborSpec
+from ecul.clustering.search.lists import NeighborLists, NeighborSpec
 from ecul.types import ClusteringParameters, FeatureBank, IntArray, group_ids
 
 

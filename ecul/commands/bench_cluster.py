@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ecul.clustering.growth import Measured
+    from ecul.bench.clustering import Measured
     from ecul.types import ClusteringParameters
 
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: a size, a number of groups or a parameter that cannot be used.
     """
-    from ecul.clustering import growth
+    from ecul.bench import clustering as growth
     from ecul.settings import clustering_parameters, parse_assignments
 
     _check(args)
@@ -76,7 +76,7 @@ def _check(args: argparse.Namespace) -> None:
 def _measure(
     args: argparse.Namespace, parameters: "ClusteringParameters", size: int, references: "list[Measured]"
 ) -> "Measured":
-    from ecul.clustering import growth
+    from ecul.bench import clustering as growth
 
     bank, identity = growth.simulated(size, args.dim, args.groups, args.seed)
     repeats = [growth.measure(bank, identity, parameters, num_threads=args.threads) for _ in range(args.repeats)]
@@ -92,7 +92,7 @@ def _measure(
 
 
 def _header() -> str:
-    from ecul.clustering.growth import STAGES
+    from ecul.bench.clustering import STAGES
 
     names = (*STAGES, "after", "total", "MiB", "clusters", "cross_p", "cross_r", "recall")
     return f"{'':<8}{'images':>9}" + "".join(f"{name:>9}" for name in names)
@@ -108,7 +108,7 @@ def _row(name: str, run: "Measured") -> str:
 
 
 def _print_exponents(runs: "list[Measured]") -> None:
-    from ecul.clustering.growth import exponent
+    from ecul.bench.clustering import exponent
 
     if len({run.images for run in runs}) < 2:
         return
@@ -120,7 +120,7 @@ def _print_exponents(runs: "list[Measured]") -> None:
 
 def _save(args: argparse.Namespace, runs: "list[Measured]", references: "list[Measured]") -> None:
     """Writes the JSON and the plot beside it."""
-    from ecul.clustering import growth
+    from ecul.bench import clustering as growth
     from ecul.errors import DataError
 
     report = {

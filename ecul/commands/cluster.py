@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
         DataError: a file that cannot be read or written, or arrays that cannot be clustered.
         ConfigError: a parameter that the preset does not have, or a value out of range.
     """
-    from ecul.clustering.archive import read_features, write_graph, write_labels
     from ecul.clustering.diagnostics import label_quality
+    from ecul.clustering.files import read_features, write_graph, write_labels
     from ecul.clustering.pipeline import cluster
     from ecul.errors import ConfigError
     from ecul.settings import clustering_parameters, parse_assignments

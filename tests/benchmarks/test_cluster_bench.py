@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecul.clustering import growth
+from ecul.bench import clustering as growth
 from ecul.types import ClusteringParameters
 
 pytestmark = pytest.mark.bench

@@ -9,7 +9,7 @@ import optuna
 import pytest
 import yaml
 
-from ecul.clustering.simulate import WIDE_GAP, even_counts, modality_of_groups, simulate_bank
+from ecul.bench.simulate import WIDE_GAP, even_counts, modality_of_groups, simulate_bank
 from ecul.config import Config
 from ecul.settings import config_tree
 from ecul.types import FeatureBank

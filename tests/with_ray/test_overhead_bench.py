@@ -16,7 +16,7 @@ import pytest
 
 from cluster.clustering_task import RemoteCluster
 from cluster.config import parse_cluster_config
-from ecul.clustering.growth import simulated
+from ecul.bench.clustering import simulated
 from ecul.config import Config
 from ecul.engine.local import read_records
 from ecul.settings import config_tree

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from ecul.clustering import growth
+from ecul.bench import clustering as growth
+from ecul.bench.dense import dense_clustering
 from ecul.clustering.pipeline import cluster
-from ecul.clustering.reference import dense_clustering
 from ecul.commands import bench_cluster
 from ecul.commands import cluster as cluster_command
 from ecul.errors import ConfigError, DataError, EculError

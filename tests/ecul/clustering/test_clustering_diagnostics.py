@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 
+from ecul.bench.clustering import exponent, simulated, with_peak
+from ecul.bench.simulate import SYSU_MODALITY, sysu_counts
 from ecul.clustering.diagnostics import (
     adjusted_rand_index,
     label_quality,
     mean_silhouette,
     normalized_mutual_information,
 )
-from ecul.clustering.growth import exponent, simulated, with_peak
-from ecul.clustering.simulate import SYSU_MODALITY, sysu_counts
 from ecul.clustering.sparse import SparseRows, inverted_index
 
 
@@ -88,7 +88,7 @@ def test_peak_memory_sees_an_array():
 
 
 def test_exponent_of_a_square_law():
-    from ecul.clustering.growth import Measured
+    from ecul.bench.clustering import Measured
 
     runs = [
         Measured(size, {"search": size**2 / 1e6}, {"search": size / 1e6}, 0.0, 0, {}) for size in (1000, 2000, 8000)

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-from ecul.clustering import tiles
-from ecul.clustering.association import other_modality_spec, select_pairs
+from ecul.bench.simulate import even_counts, modality_of_groups, simulate_bank
+from ecul.clustering.dbscan import dbscan_labels
 from ecul.clustering.encoding import half_range
-from ecul.clustering.faiss_search import search_faiss
 from ecul.clustering.jaccard import jaccard_rows, pair_jaccard
-from ecul.clustering.labels import dbscan_labels
-from ecul.clustering.neighbors import (
+from ecul.clustering.presets import build_recipe
+from ecul.clustering.ranges import encode_all, encode_range, encoding_lists, extend_range, jaccard_range
+from ecul.clustering.search import tiled as tiles
+from ecul.clustering.search.faiss_index import search_faiss
+from ecul.clustering.search.lists import (
     NeighborSpec,
     concatenate_lists,
     join_specs,
@@ -17,11 +19,9 @@ from ecul.clustering.neighbors import (
     search,
     search_rows,
 )
-from ecul.clustering.presets import build_recipe
-from ecul.clustering.simulate import even_counts, modality_of_groups, simulate_bank
+from ecul.clustering.search.torch_topk import search_torch
+from ecul.clustering.selection import other_modality_spec, select_pairs
 from ecul.clustering.sparse import SparseRows, concatenate_rows, fill_rows, inverted_index, row_ranges
-from ecul.clustering.stages import encode_all, encode_range, encoding_lists, extend_range, jaccard_range
-from ecul.clustering.torch_search import search_torch
 from ecul.types import ClusteringParameters, FeatureBank, SelectionParameters
 
 PRESETS = {

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ecul.clustering.neighbors import NeighborLists, NeighborSpec
+from ecul.clustering.search.lists import NeighborLists, NeighborSpec
 from ecul.types import FloatArray
 
 BLOCK_ROWS = 2048

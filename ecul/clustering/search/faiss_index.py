@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecul.clustering.neighbors import NeighborLists, NeighborSpec
+from ecul.clustering.search.lists import NeighborLists, NeighborSpec
 from ecul.types import FloatArray, IntArray
 
 SPARE = 8

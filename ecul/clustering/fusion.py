@@ -4,8 +4,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ecul.clustering.neighbors import NeighborLists
 from ecul.clustering.presets import Recipe, fusion_pattern
+from ecul.clustering.search.lists import NeighborLists
 from ecul.clustering.sparse import SparseRows, fill_rows
 from ecul.types import FloatArray, IntArray
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecul.clustering.tiles import finish_lists, search_square, search_tiles
+from ecul.clustering.search.tiled import finish_lists, search_square, search_tiles
 from ecul.types import FloatArray, IntArray
 
 WORTH_A_TRANSFER = 10**10
@@ -154,11 +154,11 @@ def search(
     if not len(features):
         return [NeighborLists(*_blank(0, spec)) for spec in specs]
     if index != "flat" or backend == "faiss":
-        from ecul.clustering.faiss_search import search_faiss
+        from ecul.clustering.search.faiss_index import search_faiss
 
         return [search_faiss(features, spec, index=index, num_threads=num_threads, seed=seed) for spec in specs]
     if backend == "torch" or (backend == "auto" and _cuda_pays(features)):
-        from ecul.clustering.torch_search import search_torch
+        from ecul.clustering.search.torch_topk import search_torch
 
         return [search_torch(features, spec) for spec in specs]
     found = [_empty_lists(len(features), spec) for spec in specs]

@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ecul.clustering.diagnostics import label_quality
-from ecul.clustering.pipeline import cluster
-from ecul.clustering.reference import dense_clustering
-from ecul.clustering.simulate import (
+from ecul.bench.dense import dense_clustering
+from ecul.bench.simulate import (
     SYSU_MODALITY,
     even_counts,
     modality_of_groups,
     simulate_bank,
     sysu_counts,
 )
+from ecul.clustering.diagnostics import label_quality
+from ecul.clustering.pipeline import cluster
 from ecul.types import ClusteringParameters, FeatureBank, IntArray
 
 STAGES = ("search", "encode", "extend", "jaccard", "dbscan")

@@ -15,11 +15,11 @@ A sharded run, in full (every function takes the rows it is to do and sees the w
 
 from functools import partial
 
-from ecul.clustering.emcc import extend_rows
 from ecul.clustering.encoding import encode_rows, half_range
+from ecul.clustering.fusion import extend_rows
 from ecul.clustering.jaccard import jaccard_rows
-from ecul.clustering.neighbors import NeighborLists, concatenate_lists, lowest_neighbors
 from ecul.clustering.presets import Recipe, merged_lists
+from ecul.clustering.search.lists import NeighborLists, concatenate_lists, lowest_neighbors
 from ecul.clustering.sparse import SparseRows, first_columns, map_ranges, map_rows
 from ecul.types import FloatArray
 

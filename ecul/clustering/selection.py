@@ -3,7 +3,7 @@
 import numpy as np
 
 from ecul.clustering.jaccard import pair_jaccard
-from ecul.clustering.neighbors import NeighborLists, NeighborSpec
+from ecul.clustering.search.lists import NeighborLists, NeighborSpec
 from ecul.clustering.sparse import SparseRows
 from ecul.types import IntArray, Modality, SelectionParameters
 

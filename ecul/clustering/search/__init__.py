@@ -1,0 +1,1 @@
+"""Neighbour search: backends propose, one exact kernel decides, a proven bound certifies."""
