@@ -38,9 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _compare(folder: Path, seeds: Sequence[int]) -> int:
     from ecul.engine.interfaces import write_atomically
-    from tune.build import base_config, build_space, from_first_epoch
     from tune.config import load_sweep
     from tune.plan import best_values
+    from tune.space.build import base_config, build_space, from_first_epoch
     from tune.sweep import SWEEP_FILE
 
     sweep = load_sweep(folder / SWEEP_FILE)
@@ -60,7 +60,7 @@ def _compare(folder: Path, seeds: Sequence[int]) -> int:
 
 def comparison_text(scores: Mapping[str, Sequence[float]], seeds: Sequence[int]) -> str:
     """Returns the scores of `base` and `best` by seed, and their paired difference, as Markdown."""
-    from tune.report import table
+    from tune.report.markdown import table
 
     rows = [[name, *(f"{score:.4f}" for score in values), _spread(values)] for name, values in scores.items()]
     differences = [best - base for base, best in zip(scores["base"], scores["best"], strict=True)]
@@ -89,7 +89,7 @@ def _trained(base: "Config", changes: Mapping[str, Any], run: Path) -> float:
     from ecul.engine.checkpoints import LocalStore
     from ecul.engine.fit import fit
     from ecul.engine.local import LocalCluster, RunDirectory
-    from tune.build import trial_config
+    from tune.space.build import trial_config
 
     result = run / "result.json"
     if not result.is_file():

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ecul.engine.local import read_records
-from tune.budget import duration_text
-from tune.scoring import score_bank
+from tune.concurrency import duration_text
 from tune.sweep import Plan
+from tune.trials.features import score_bank
 
 
 def estimate_text(plan: Plan, at_once: int) -> str:

@@ -12,7 +12,7 @@ from ecul.errors import ConfigError
 
 if TYPE_CHECKING:
     from ecul.config import Config
-    from tune.bank import TuningBank
+    from tune.trials.bank import TuningBank
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ def _write(args: argparse.Namespace) -> int:
     from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
     from ecul.engine.state import checkpoint_config
     from ecul.settings import apply_overrides, config_tree, load_config, parse_config
-    from tune.bank import save_bank
-    from tune.honesty import held_people_out
+    from tune.trials.bank import save_bank
+    from tune.trials.held_out import held_people_out
 
     if bool(args.run) == bool(args.config):
         raise ConfigError("give a RUN (directory or checkpoint), or --config FILE for its starting weights")
@@ -77,7 +77,7 @@ def embed_run(config: "Config", *, checkpoint: dict[str, Any] | None, held_out: 
     from ecul.engine.session import embed_images
     from ecul.engine.setup import build_network, image_store, open_data
     from ecul.types import FeatureBank, SampleIndex
-    from tune.bank import TuningBank
+    from tune.trials.bank import TuningBank
 
     dataset = open_data(config)
     device = runtime.pick_device(config.runtime.device)

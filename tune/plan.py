@@ -15,13 +15,13 @@ from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
 from ecul.engine.interfaces import write_atomically
 from ecul.errors import ConfigError
 from ecul.settings import config_tree
-from tune.bank import TuningBank, load_bank
-from tune.build import base_config, build_space, default_values, original_config
 from tune.config import SweepConfig, load_sweep, sweep_text
-from tune.honesty import check_warm_start
-from tune.space import SearchSpace, Value
-from tune.study import open_storage, own_trials
+from tune.space.build import base_config, build_space, default_values, original_config
+from tune.space.search_space import SearchSpace, Value
+from tune.study.store import open_storage, own_trials
 from tune.sweep import SWEEP_FILE, Plan
+from tune.trials.bank import TuningBank, load_bank
+from tune.trials.held_out import check_warm_start
 
 log = logging.getLogger(__name__)
 BASE_FILE = "base.yaml"

@@ -12,7 +12,7 @@ from cluster.command import OneLineParser, run_command
 from ecul.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tune.analysis import Findings
+    from tune.report.analysis import Findings
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +56,12 @@ def write_report(folder: Path, *, top: int = 10) -> Report:
     import optuna
 
     from ecul.engine.interfaces import write_atomically
-    from tune.analysis import analyse
-    from tune.build import base_config, build_space, from_first_epoch, original_config
     from tune.config import load_sweep
-    from tune.plots import draw_all
-    from tune.report import best_yaml, report_text
-    from tune.study import open_storage
+    from tune.report.analysis import analyse
+    from tune.report.markdown import best_yaml, report_text
+    from tune.report.plots import draw_all
+    from tune.space.build import base_config, build_space, from_first_epoch, original_config
+    from tune.study.store import open_storage
     from tune.sweep import SWEEP_FILE
 
     if not (folder / SWEEP_FILE).is_file():

@@ -51,7 +51,7 @@ def _run(args: argparse.Namespace) -> int:
     prepare(local=local)
     from tune.plan import make_plan, write_plan
     from tune.results import write_report
-    from tune.study import own_trials
+    from tune.study.store import own_trials
     from tune.sweep import locked, prepare_study, run_sweep
     from tune.tracking import SweepTracker
 

@@ -19,14 +19,14 @@ from cluster.config import ClusterConfig
 from cluster.train import local_defaults
 from ecul.config import Config
 from ecul.errors import ConfigError
-from tune.bank import TuningBank
-from tune.budget import features_concurrency, full_concurrency
+from tune.concurrency import features_concurrency, full_concurrency
 from tune.config import SweepConfig
-from tune.driver import FullSettings, FullTrial, features_trial
-from tune.progress import SweepProgress, TrialListener
-from tune.search import StudySearch
-from tune.space import SearchSpace
-from tune.study import make_sampler, open_study, own_trials, queue_points, requeue_interrupted
+from tune.space.search_space import SearchSpace
+from tune.study.progress import SweepProgress, TrialListener
+from tune.study.search import StudySearch
+from tune.study.store import make_sampler, open_study, own_trials, queue_points, requeue_interrupted
+from tune.trials.bank import TuningBank
+from tune.trials.full import FullSettings, FullTrial, features_trial
 
 SWEEP_FILE = "sweep.yaml"
 

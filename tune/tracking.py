@@ -7,12 +7,12 @@ from optuna.trial import FrozenTrial
 from cluster.trackers import check_tracker, open_run, wandb_mode
 from cluster.tracking import Background
 from ecul.settings import config_tree
-from tune.build import trial_config
-from tune.report import trials_columns, trials_rows
+from tune.report.markdown import trials_columns, trials_rows
 from tune.results import Report
-from tune.study import trial_key
+from tune.space.build import trial_config
+from tune.study.store import trial_key
 from tune.sweep import Plan
-from tune.trial_tracking import tracked
+from tune.trials.tracking import tracked
 
 log = logging.getLogger(__name__)
 _CLOSE_SECONDS = 120.0

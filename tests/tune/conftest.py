@@ -13,8 +13,8 @@ from ecul.bench.simulate import WIDE_GAP, even_counts, modality_of_groups, simul
 from ecul.config import Config
 from ecul.settings import config_tree
 from ecul.types import FeatureBank
-from tune.bank import TuningBank, save_bank
 from tune.config import SweepConfig, load_sweep
+from tune.trials.bank import TuningBank, save_bank
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

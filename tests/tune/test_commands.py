@@ -6,14 +6,14 @@ from ecul.errors import ConfigError
 from ecul.settings import parse_config
 from tests.tune.conftest import simulated_bank
 from tune import results, run
-from tune.bank import TuningBank, save_bank
-from tune.build import base_config, build_space
 from tune.compare import comparison_text, only_in_stage_two
 from tune.config import load_sweep
 from tune.plan import best_values, make_plan, write_plan
-from tune.report import best_yaml
-from tune.study import make_sampler
+from tune.report.markdown import best_yaml
+from tune.space.build import base_config, build_space
+from tune.study.store import make_sampler
 from tune.sweep import prepare_study
+from tune.trials.bank import TuningBank, save_bank
 
 SHIPPED = ["emcc", "grid", "label-free", "pareto", "presets"]
 

@@ -26,8 +26,8 @@ from tests.tune.conftest import simulated_bank
 from tests.tune.wandb_files import offline_runs
 from tests.with_ray.runs import SmallCluster, events
 from tune import results, run
-from tune.bank import save_bank
-from tune.study import open_storage, own_trials, trial_key
+from tune.study.store import open_storage, own_trials, trial_key
+from tune.trials.bank import save_bank
 
 SPACE = {
     "clustering.k2": {"int": [2, 5]},

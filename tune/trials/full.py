@@ -15,10 +15,10 @@ from cluster.storage import RunFolder, epoch_records
 from ecul.config import Config
 from ecul.errors import EculError, TrainingError
 from ecul.settings import config_tree
-from tune.bank import TuningBank
-from tune.build import trial_config
 from tune.objectives import label_free_figures
-from tune.trial_tracking import TrialTracker
+from tune.space.build import trial_config
+from tune.trials.bank import TuningBank
+from tune.trials.tracking import TrialTracker
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 60.0
@@ -58,7 +58,7 @@ def features_trial(
         intra: whether the sweep searches `clustering.intra`.
         num_threads: threads of this trial.
     """
-    from tune.scoring import score_bank
+    from tune.trials.features import score_bank
 
     config = trial_config(base, parameters["values"])
     ray.tune.report(_report(score_bank(bank, config, intra=intra, num_threads=num_threads), finished=True))
@@ -197,5 +197,5 @@ def _train(config: Config, name: str, settings: FullSettings) -> None:
 
 
 def _report(figures: Mapping[str, float], *, finished: bool) -> dict[str, Any]:
-    """A Ray Tune result: the objectives under their names, and all figures where `tune.search` looks for them."""
+    """A Ray Tune result: the objectives under their names, and all figures where `tune.study.search` looks for them."""
     return {**figures, **{f"figures/{name}": value for name, value in figures.items()}, "finished": finished}

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from ecul.errors import ConfigError
 from tune.config import SamplerConfig
-from tune.space import SHARE, Choice, Constraint, Numeric, SearchSpace
-from tune.study import make_sampler
+from tune.space.search_space import SHARE, Choice, Constraint, Numeric, SearchSpace
+from tune.study.store import make_sampler
 
 K2, K3, EPS, PRESET = "clustering.k2", "clustering.k3", "clustering.eps", "clustering.preset"
 BOTH = SearchSpace({K2: Numeric(2, 16, True), K3: Numeric(4, 40, True)}, {}, (Constraint(K3, K2),))

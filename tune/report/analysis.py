@@ -13,8 +13,8 @@ from scipy.stats import rankdata
 
 from tune.config import ObjectiveConfig
 from tune.objectives import LABEL_FREE, VALIDATION_FEATURES, VALIDATION_FULL
-from tune.space import Choice, Domain, SearchSpace, Value
-from tune.study import own_trials, trial_key
+from tune.space.search_space import Choice, Domain, SearchSpace, Value
+from tune.study.store import own_trials, trial_key
 
 FEWEST_FOR_IMPORTANCE = 8
 FEWEST_FOR_AGREEMENT = 5

@@ -2,8 +2,8 @@ import pytest
 import yaml
 
 from ecul.errors import ConfigError
-from tune.build import base_config, build_space, default_values, from_first_epoch, trial_config
 from tune.config import load_sweep, sweep_text
+from tune.space.build import base_config, build_space, default_values, from_first_epoch, trial_config
 
 BASE = {
     "data": {"root": "nowhere", "height": 64, "width": 32},

@@ -9,9 +9,9 @@ import yaml
 
 from ecul.config import Config
 from ecul.settings import config_tree
-from tune.analysis import Findings, Row
-from tune.build import trial_config
-from tune.progress import short
+from tune.report.analysis import Findings, Row
+from tune.space.build import trial_config
+from tune.study.progress import short
 
 
 def report_text(findings: Findings, *, title: str, top: int = 10) -> str:

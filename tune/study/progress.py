@@ -9,8 +9,8 @@ import optuna
 import ray.tune
 from optuna.trial import FrozenTrial, TrialState
 
-from tune.search import StudySearch
-from tune.study import own_trials
+from tune.study.search import StudySearch
+from tune.study.store import own_trials
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from ecul.clustering.diagnostics import label_quality
 from ecul.clustering.pipeline import cluster
 from ecul.types import FeatureBank
 from tests.tune.conftest import simulated_bank
-from tune.bank import TuningBank
 from tune.objectives import COST, LABEL_FREE, VALIDATION_FEATURES, choices, f1, label_free_figures
-from tune.scoring import score_bank
+from tune.trials.bank import TuningBank
+from tune.trials.features import score_bank
 
 
 def test_figures_hold_every_objective_of_the_fidelity(tiny_config):

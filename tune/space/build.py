@@ -11,7 +11,7 @@ from ecul.config import PRESET_DEFAULTS, Config, config_fields
 from ecul.errors import ConfigError
 from ecul.settings import config_tree, load_config, merge, parse_config
 from tune.config import DomainConfig, SweepConfig
-from tune.space import Choice, Constraint, Domain, Numeric, SearchSpace, Value
+from tune.space.search_space import Choice, Constraint, Domain, Numeric, SearchSpace, Value
 
 FIXED = ("data.root", "data.layout", "data.trial", "data.hold_out_validation", "evaluation.", "warm_start", "runtime.")
 NOT_IN_FEATURES = ("clustering.eps_start", "clustering.eps_ramp_epochs", "clustering.selection.")

@@ -5,11 +5,11 @@ import optuna
 import pytest
 from scipy.stats import spearmanr
 
-from tune.analysis import analyse, importance, rank_agreement, spearman
 from tune.config import ObjectiveConfig
-from tune.plots import draw_all
-from tune.report import report_text, table, trials_columns, trials_rows
-from tune.space import Choice, Numeric, SearchSpace
+from tune.report.analysis import analyse, importance, rank_agreement, spearman
+from tune.report.markdown import report_text, table, trials_columns, trials_rows
+from tune.report.plots import draw_all
+from tune.space.search_space import Choice, Numeric, SearchSpace
 
 SPACE = SearchSpace(
     {

@@ -6,10 +6,10 @@ from optuna.trial import TrialState
 
 from ecul.errors import ConfigError
 from tune.config import SamplerConfig
-from tune.progress import last_line, trial_line
-from tune.search import StudySearch
-from tune.space import Constraint, Numeric, SearchSpace
-from tune.study import make_sampler, open_storage, open_study, own_trials, queue_points, requeue_interrupted
+from tune.space.search_space import Constraint, Numeric, SearchSpace
+from tune.study.progress import last_line, trial_line
+from tune.study.search import StudySearch
+from tune.study.store import make_sampler, open_storage, open_study, own_trials, queue_points, requeue_interrupted
 from tune.sweep import locked
 
 SPACE = SearchSpace(

@@ -11,9 +11,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ecul.plots.canvas import save_figure
-from tune.analysis import Findings, Row
 from tune.config import ObjectiveConfig
-from tune.space import Choice, Domain, SearchSpace
+from tune.report.analysis import Findings, Row
+from tune.space.search_space import Choice, Domain, SearchSpace
 
 _COLOURS = colormaps["viridis"]
 _HEAT = ("clustering.k2", "clustering.k3")

@@ -16,7 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tune.config import SamplerConfig
-from tune.space import SearchSpace, Value
+from tune.space.search_space import SearchSpace, Value
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _FILES = {"journal": "study.journal", "sqlite": "study.db"}

@@ -8,8 +8,8 @@ from ecul.clustering.diagnostics import label_quality
 from ecul.clustering.pipeline import Clustering, cluster
 from ecul.config import Config
 from ecul.types import ClusteringParameters, FeatureBank, IntArray, Modality
-from tune.bank import TuningBank
 from tune.objectives import f1, label_free_figures
+from tune.trials.bank import TuningBank
 
 
 def score_bank(bank: TuningBank, config: Config, *, intra: bool, num_threads: int | None) -> dict[str, float]:

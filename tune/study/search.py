@@ -9,8 +9,8 @@ import optuna
 from optuna.trial import TrialState
 from ray.tune.search.optuna import OptunaSearch
 
-from tune.space import SearchSpace
-from tune.study import finite, trial_key
+from tune.space.search_space import SearchSpace
+from tune.study.store import finite, trial_key
 
 METRICS = "metrics"
 

@@ -8,8 +8,8 @@ from ecul.engine.local import LocalCluster, RunDirectory
 from ecul.errors import ConfigError, DataError
 from tests.tune.conftest import simulated_bank
 from tune import features
-from tune.bank import load_bank, save_bank
-from tune.honesty import check_warm_start, held_people_out
+from tune.trials.bank import load_bank, save_bank
+from tune.trials.held_out import check_warm_start, held_people_out
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import pytest
 
 from cluster.config import load_cluster_config
 from ecul.errors import ConfigError
-from tune.budget import duration_text, features_concurrency, full_concurrency
+from tune.concurrency import duration_text, features_concurrency, full_concurrency
 
 
 def cluster(**changes):

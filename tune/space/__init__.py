@@ -1,0 +1,1 @@
+"""The search space: what a trial may choose."""

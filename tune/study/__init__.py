@@ -1,0 +1,1 @@
+"""The record of a sweep: an Optuna study on disk, and Ray Tune's access to it."""
