@@ -16,6 +16,7 @@ import ray
 from numpy.typing import NDArray
 
 from cluster.config import ClusteringTaskConfig
+from cluster.task_resources import hide_gpus
 from ecul.clustering.dbscan import dbscan_labels
 from ecul.clustering.diagnostics import adjusted_rand_index, describe_labels, mean_silhouette
 from ecul.clustering.encoding import half_range
@@ -172,8 +173,6 @@ def _outline(bank: FeatureBank, members: IntArray) -> FeatureBank:
 
 
 def _prepared(config: ClusteringTaskConfig, function: partial[Any], *inputs: Any) -> Any:
-    from cluster.clustering_task import hide_gpus
-
     hide_gpus(config)
     return function(*inputs)
 

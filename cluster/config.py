@@ -3,6 +3,7 @@
 A YAML file checked against `ClusterConfig`, plus options of the command. Nothing here changes what is computed.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -153,3 +154,20 @@ def parse_cluster_config(tree: Mapping[str, Any]) -> ClusterConfig:
             for item in error.errors()
         ]
         raise ConfigError("cluster configuration: " + "; ".join(lines)) from None
+
+
+def local_defaults(cluster: ClusterConfig, *, at_once: int = 1) -> ClusterConfig:
+    """Returns the configuration for a Ray that this process starts for itself, where all cores are free.
+
+    The clustering borrows the workers' CPUs, and workers without GPUs share out the cores as torch threads.
+
+    Args:
+        cluster: as the user set it; what is set stays.
+        at_once: runs side by side; more torch threads than cores would wait for each other.
+    """
+    values: dict[str, Any] = {}
+    if cluster.clustering.borrow is None:
+        values["clustering.borrow"] = True
+    if cluster.threads_per_worker is None and cluster.cpu:
+        values["threads_per_worker"] = max(1, len(os.sched_getaffinity(0)) // (at_once * cluster.max_workers))
+    return cluster.updated(values)

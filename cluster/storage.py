@@ -11,6 +11,8 @@ import fsspec.core
 import pyarrow
 from pyarrow import fs as arrow_fs
 
+from ecul.engine.checkpoints import CHECKPOINTS
+from ecul.engine.run_directory import METRICS_FILE, parse_records
 from ecul.errors import CheckpointError, ConfigError
 
 _ARROW_SCHEMES = ("file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
@@ -113,9 +115,15 @@ class RunFolder:
                 with file.open("rb") as content, self.filesystem.open_output_stream(self._join(file.name)) as stream:
                     shutil.copyfileobj(content, stream)
 
+    def picture_names(self) -> list[str]:
+        """Names of the pictures directly inside the folder, without their suffix, in order."""
+        selector = arrow_fs.FileSelector(self.path, allow_not_found=True)
+        names = [Path(info.base_name) for info in self.filesystem.get_file_info(selector)]
+        return sorted(name.stem for name in names if name.suffix == ".png")
+
     def checkpoint_names(self) -> list[str]:
         """Names of the checkpoint folders, oldest epoch first."""
-        selector = arrow_fs.FileSelector(self._join("checkpoints"), allow_not_found=True)
+        selector = arrow_fs.FileSelector(self._join(CHECKPOINTS), allow_not_found=True)
         return sorted(
             info.base_name for info in self.filesystem.get_file_info(selector) if info.base_name.startswith("epoch_")
         )
@@ -149,9 +157,8 @@ def record_event(folder: RunFolder, event: str, **details: Any) -> None:
 
 
 def epoch_records(folder: RunFolder) -> list[dict[str, float]]:
-    """Returns the run's numbers by epoch; a last line that is still being written is left out."""
-    lines = (folder.read("metrics.jsonl") or b"").decode().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    """Returns the run's metrics by epoch; a last line that is still being written is left out."""
+    return parse_records((folder.read(METRICS_FILE) or b"").decode())
 
 
 def read_settings(folder: RunFolder) -> dict[str, Any]:

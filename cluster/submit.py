@@ -12,7 +12,7 @@ from typing import Any
 
 from cluster.command import OneLineParser, run_command
 from cluster.environment import prepare
-from cluster.package import EXCLUDES, check_package
+from cluster.upload import EXCLUDES, check_upload
 from ecul.errors import ConfigError
 
 EXIT_FAILED = 1
@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace) -> int:
         return _ask(args)
     entrypoint = shlex.join(job_command(args))
     environment = runtime_env(args)
-    check_package(Path(args.working_dir), limit_mib=args.limit_mib)
+    check_upload(Path(args.working_dir), limit_mib=args.limit_mib)
     client = _client(args.address)
     job = _reached(
         args.address,

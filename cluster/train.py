@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from cluster.command import OneLineParser, run_command
-from cluster.config import ClusterConfig, load_cluster_config, parse_cluster_config
+from cluster.config import ClusterConfig, load_cluster_config, local_defaults, parse_cluster_config
 from cluster.environment import connect, prepare
 from cluster.storage import SETTINGS_FILE, RunFolder, read_settings
 from ecul.config import Config
@@ -59,7 +58,7 @@ def _train(args: argparse.Namespace) -> int:
     )
     connect(args.address)
     from cluster.trainer import build_trainer, run
-    from ecul.engine.local import summary_table
+    from ecul.engine.run_directory import summary_table
 
     folder = RunFolder(args.storage, name)
     trainer = build_trainer(config, cluster, name=name, storage=args.storage, tracker=args.tracker)
@@ -110,21 +109,6 @@ def _cluster_values(args: argparse.Namespace) -> dict[str, Any]:
     if args.cpu:
         values["cpu"] = True
     return values
-
-
-def local_defaults(cluster: ClusterConfig, *, at_once: int = 1) -> ClusterConfig:
-    """Returns the configuration for a Ray of this process alone: the machine's cores are all ours to share out.
-
-    Args:
-        cluster: as the user set it.
-        at_once: runs side by side; more torch threads than cores would wait for each other.
-    """
-    values: dict[str, Any] = {}
-    if cluster.clustering.borrow is None:
-        values["clustering.borrow"] = True
-    if cluster.threads_per_worker is None and cluster.cpu:
-        values["threads_per_worker"] = max(1, len(os.sched_getaffinity(0)) // (at_once * cluster.max_workers))
-    return cluster.updated(values)
 
 
 def _reserving(cluster: ClusterConfig) -> ClusterConfig:

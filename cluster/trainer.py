@@ -8,9 +8,9 @@ import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from cluster.budget import capped_workers, check_batch, check_budget
-from cluster.clustering_task import describe
+from cluster.capacity import capped_workers, check_batch, check_capacity
 from cluster.config import ClusterConfig
+from cluster.failures import describe
 from cluster.storage import RunFolder, record_event, resolve_storage
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult
@@ -113,7 +113,7 @@ def fitted(cluster: ClusterConfig, nodes: Sequence[Mapping[str, float]]) -> Clus
     """
     if cluster.autoscaling:
         return cluster
-    check_budget(cluster, nodes)
+    check_capacity(cluster, nodes)
     if cluster.min_workers == cluster.max_workers:
         return cluster
     most = capped_workers(cluster, nodes)

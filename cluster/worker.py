@@ -7,10 +7,10 @@ import ray
 import ray.train
 import torch
 
-from cluster.clustering_task import RemoteCluster
+from cluster.checkpoints import RayStore
 from cluster.config import ClusterConfig, parse_cluster_config
-from cluster.hooks import RayStore, open_reporter
-from cluster.profiling import Profiled
+from cluster.remote_clustering import RemoteClustering
+from cluster.reporting import open_reporter
 from cluster.storage import RunFolder
 from ecul import runtime
 from ecul.engine.fit import fit
@@ -39,13 +39,11 @@ def train_worker(settings: dict[str, Any]) -> FitResult | None:
         node = ray.util.get_node_ip_address()
         raise ConfigError(f"node {node} does not see {folder.uri}; give a storage that all nodes share (--storage)")
     store = RayStore(folder, asynchronous=cluster.async_checkpoints)
-    with open_reporter(folder, settings["tracker"]) as reporter:
-        if config.runtime.profile:
-            reporter = Profiled(reporter, folder)
-        clustering = RemoteCluster(cluster.clustering, reporter.warn)
+    with open_reporter(folder, tracker=settings["tracker"], profile=config.runtime.profile) as reporter:
+        clustering = RemoteClustering(cluster.clustering, reporter.warn)
         if runtime.is_main():
             clustering.warm_up()
-        result = fit(config, cluster_fn=clustering, reporter=reporter, store=store)
+        result = fit(config, clustering_fn=clustering, reporter=reporter, store=store)
     return result if runtime.is_main() else None
 
 

@@ -1,4 +1,4 @@
-"""Device, determinism and the process group. One process without a group behaves as rank 0 of 1."""
+"""Device, random generators and the process group. One process without a group behaves as rank 0 of 1."""
 
 import os
 from collections.abc import Callable
@@ -24,8 +24,8 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if available[device])
     if not available[name]:
-        there = ", ".join(device for device, usable in available.items() if usable)
-        raise EculError(f"device {name} is not available; this machine has: {there}")
+        usable = ", ".join(device for device, there in available.items() if there)
+        raise EculError(f"device {name} is not available; this machine has: {usable}")
     return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
 
 
@@ -50,12 +50,12 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process writes files and speaks."""
+    """Whether this process does file output and logging."""
     return rank() == 0
 
 
 def gather_rows(rows: Tensor, *, dim: int = 0) -> Tensor:
-    """Returns the tensors of all ranks joined along `dim` in rank order; all have the same shape."""
+    """Returns the tensors of all ranks joined along `dim` in rank order; all must have the same shape."""
     if world_size() == 1:
         return rows
     parts = [torch.empty_like(rows) for _ in range(world_size())]
@@ -63,21 +63,22 @@ def gather_rows(rows: Tensor, *, dim: int = 0) -> Tensor:
     return torch.cat(parts, dim=dim)
 
 
-def gather_arrays(rows: np.ndarray, *, device: torch.device) -> np.ndarray:
-    """Returns the arrays (n_r, D) of all ranks joined in rank order; n_r may differ, and rank 0 has the largest."""
+def gather_uneven_rows(rows: Tensor) -> Tensor:
+    """Returns the tensors (n_r, D) of all ranks joined in rank order, on the same device; n_r may differ."""
     if world_size() == 1:
         return rows
-    sizes = gather_rows(torch.tensor([len(rows)], device=device)).tolist()
-    padded = torch.zeros((max(sizes), *rows.shape[1:]), device=device)
-    padded[: len(rows)] = torch.from_numpy(rows).to(device)
-    parts = gather_rows(padded).cpu().numpy().reshape(world_size(), max(sizes), *rows.shape[1:])
-    return np.concatenate([part[:size] for part, size in zip(parts, sizes, strict=True)])
+    sizes = gather_rows(torch.tensor([len(rows)], device=rows.device)).tolist()
+    # all_gather needs equal shapes: pad to the longest, then cut.
+    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    parts = gather_rows(padded).split(max(sizes))
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
 def on_main(work: Callable[[], T]) -> T:
-    """Returns what `work` returns on rank 0, on every rank; its error is raised on every rank.
+    """Returns what `work` returns on rank 0, on every rank; an error of `work` is raised on every rank.
 
-    Used for clustering and for files: no rank waits for another that has failed.
+    Otherwise the other ranks would wait for one that has failed.
     """
     if world_size() == 1:
         return work()
@@ -95,7 +96,7 @@ def on_main(work: Callable[[], T]) -> T:
 
 
 def make_deterministic(seed: int) -> None:
-    """Seeds torch's global generator and asks for deterministic kernels; set before the first CUDA call."""
+    """Seeds torch's global generator and selects deterministic kernels; call it before the first CUDA call."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False

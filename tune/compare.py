@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
@@ -86,9 +87,10 @@ def only_in_stage_two(path: str) -> bool:
 
 def _trained(base: "Config", changes: Mapping[str, Any], run: Path) -> float:
     """The last epoch's validation mAP of a run, which is trained if it is not there yet."""
+    from ecul.clustering.pipeline import cluster_epoch
     from ecul.engine.checkpoints import LocalStore
     from ecul.engine.fit import fit
-    from ecul.engine.local import LocalCluster, RunDirectory
+    from ecul.engine.run_directory import RunDirectory
     from tune.space.build import trial_config
 
     result = run / "result.json"
@@ -96,7 +98,7 @@ def _trained(base: "Config", changes: Mapping[str, Any], run: Path) -> float:
         config = trial_config(base, changes)
         fit(
             config,
-            cluster_fn=LocalCluster(config.clustering.num_threads),
+            clustering_fn=partial(cluster_epoch, num_threads=config.clustering.num_threads),
             reporter=RunDirectory(run),
             store=LocalStore(run, keep=1),
         )

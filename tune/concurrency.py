@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from cluster.budget import Budget, budget_of
+from cluster.capacity import Demand, demand_of
 from cluster.config import ClusterConfig
 from ecul.errors import ConfigError
 
@@ -31,18 +31,18 @@ def features_concurrency(nodes: Sequence[Resources], *, cpus_per_trial: int, wan
 def full_concurrency(nodes: Sequence[Resources], cluster: ClusterConfig, *, wanted: int | None) -> int:
     """Returns how many trainings run at once, each with all its workers and its clustering task.
 
-    That one fits is `cluster.budget`'s to check; an autoscaling cluster is given `wanted`, or 1.
+    That one fits is `cluster.capacity`'s to check; an autoscaling cluster is given `wanted`, or 1.
     """
     if cluster.autoscaling:
         return wanted or 1
-    budget = budget_of(cluster, num_workers=cluster.max_workers)
+    budget = demand_of(cluster, num_workers=cluster.max_workers)
     most = 1
     while _fit(nodes, budget, most + 1) and (wanted is None or most < wanted):
         most += 1
     return most
 
 
-def _fit(nodes: Sequence[Resources], budget: Budget, trials: int) -> bool:
+def _fit(nodes: Sequence[Resources], budget: Demand, trials: int) -> bool:
     """Whether so many trials fit, first fit: tasks and workers of one trial after the other."""
     left = [dict(node) for node in nodes]
     if not any(budget.worker.values()):

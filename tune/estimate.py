@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from ecul.engine.local import read_records
+from ecul.engine.run_directory import read_records
 from tune.concurrency import duration_text
 from tune.sweep import Plan
 from tune.trials.features import score_bank

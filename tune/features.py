@@ -74,8 +74,8 @@ def embed_run(config: "Config", *, checkpoint: dict[str, Any] | None, held_out: 
     """
     from ecul import runtime
     from ecul.data.layouts import digest
-    from ecul.engine.session import embed_images
-    from ecul.engine.setup import build_network, image_store, open_data
+    from ecul.engine.embedding import embed_images
+    from ecul.engine.session import build_network, image_store, open_data
     from ecul.types import FeatureBank, SampleIndex
     from tune.trials.bank import TuningBank
 
@@ -95,7 +95,7 @@ def embed_run(config: "Config", *, checkpoint: dict[str, Any] | None, held_out: 
             batch_size=config.evaluation.batch_size,
             autocast=config.runtime.autocast,
         )
-        return FeatureBank(features, samples.modality, samples.camera)
+        return FeatureBank(features.cpu().numpy(), samples.modality, samples.camera)
 
     validation = dataset.validation if held_out else None
     facts = {

@@ -10,8 +10,8 @@ import yaml
 from optuna.trial import TrialState
 
 from cluster.config import ClusterConfig, load_cluster_config
-from cluster.trackers import check_tracker
-from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
+from cluster.tracking.interface import is_tracked
+from ecul.engine.checkpoints import open_run
 from ecul.engine.interfaces import write_atomically
 from ecul.errors import ConfigError
 from ecul.settings import config_tree
@@ -44,7 +44,7 @@ def make_plan(
     """
     base = base_config(sweep)
     space = build_space(sweep, base)
-    check_tracker(sweep.tracker)
+    is_tracked(sweep.tracker)
     full = sweep.fidelity == "full"
     return Plan(
         sweep=sweep,
@@ -133,7 +133,7 @@ def _first_epoch(sweep: SweepConfig) -> int:
     if sweep.full.warm_start is None:
         return 0
     check_warm_start(sweep.full.warm_start)
-    return int(read_checkpoint(find_checkpoint(Path(sweep.full.warm_start)))["epoch"])
+    return int(open_run(sweep.full.warm_start)[1]["epoch"])
 
 
 def _cluster(sweep: SweepConfig, *, local: bool) -> ClusterConfig:

@@ -4,8 +4,9 @@ import logging
 
 from optuna.trial import FrozenTrial
 
-from cluster.trackers import check_tracker, open_run, wandb_mode
-from cluster.tracking import Background
+from cluster.tracking.background import Background
+from cluster.tracking.interface import is_tracked, open_log
+from cluster.tracking.wandb_run import wandb_mode
 from ecul.settings import config_tree
 from tune.report.markdown import trials_columns, trials_rows
 from tune.results import Report
@@ -25,7 +26,7 @@ class SweepTracker:
         """Takes the sweep's plan, whose `tracker` may be `none`."""
         self._plan = plan
         self._tracker = plan.sweep.tracker
-        self._background = Background(log.warning) if check_tracker(self._tracker) else None
+        self._background = Background(log.warning) if is_tracked(self._tracker) else None
 
     def trial_closed(self, trial: FrozenTrial) -> None:
         """Sends a closed trial; returns at once."""
@@ -48,7 +49,7 @@ class SweepTracker:
     def _send(self, trial: FrozenTrial) -> None:
         values = trial.user_attrs.get("values", {})
         config = config_tree(trial_config(self._plan.base, values))
-        opened = open_run(
+        opened = open_log(
             self._tracker, tracked(self._plan.folder, trial_key(trial), "trial", {**config, "values": values})
         )
         figures = trial.user_attrs.get("metrics", {})
@@ -58,7 +59,7 @@ class SweepTracker:
         opened.finish()
 
     def _send_sweep(self, report: Report) -> None:
-        opened = open_run(self._tracker, tracked(self._plan.folder, "sweep", "sweep", self._plan.sweep.model_dump()))
+        opened = open_log(self._tracker, tracked(self._plan.folder, "sweep", "sweep", self._plan.sweep.model_dump()))
         rows = trials_rows(report.findings, report.findings.rows)
         opened.table("trials", trials_columns(report.findings), rows)
         for picture in report.pictures:

@@ -5,32 +5,12 @@ from torch.profiler import ProfilerActivity, profile
 from ecul.clustering.pipeline import cluster_epoch
 from ecul.config import Config
 from ecul.engine.epoch import run_epoch
-from ecul.engine.fit import open_session
-from ecul.engine.interfaces import FitResult, Record
-from ecul.engine.setup import open_data
+from ecul.engine.interfaces import Reporter
+from ecul.engine.session import open_data, open_session
 from ecul.settings import config_tree, merge, parse_config
 
 _WARM_UP_STEPS = 3
 _PREFIX = "ecul/"
-
-
-class _Silent:
-    """A reporter that keeps nothing."""
-
-    def start(self, config: Config, facts: object, *, epoch: int) -> None:
-        """Nothing."""
-
-    def progress(self, epoch: int, step: int, num_steps: int) -> None:
-        """Nothing."""
-
-    def epoch(self, record: Record) -> None:
-        """Nothing."""
-
-    def warn(self, message: str) -> None:
-        """Nothing."""
-
-    def finish(self, result: FitResult) -> None:
-        """Nothing."""
 
 
 def time_training(config: Config, *, steps: int) -> dict[str, float]:
@@ -44,12 +24,12 @@ def time_training(config: Config, *, steps: int) -> dict[str, float]:
         steps: timed steps, after a few untimed ones.
     """
     dataset = open_data(config)
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     last = config.num_epochs
     for num_steps in (_WARM_UP_STEPS, steps):
         short = parse_config(merge(config_tree(config), {"stages.iterations": num_steps}))
-        session, state = open_session(short, dataset, cluster_fn=cluster_epoch, reporter=_Silent())
-        figures = run_epoch(session, state, last)
+        session, state = open_session(short, dataset, clustering_fn=cluster_epoch, reporter=Reporter())
+        metrics = run_epoch(session, state, last)
     on_gpu = session.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiler:
@@ -61,4 +41,4 @@ def time_training(config: Config, *, steps: int) -> dict[str, float]:
         if event.key.startswith(_PREFIX)
     }
     images = 3 * config.batch.batch_size * steps
-    return {"images_per_second": figures["images_per_second"], "images": images} | parts
+    return {"images_per_second": metrics["images_per_second"], "images": images} | parts

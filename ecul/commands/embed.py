@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         np.arange(len(args.images)),
         batch_size=args.batch_size,
     )
+    features = features.cpu().numpy()
     partial = f"{args.out}.partial.npz"
     np.savez(partial, features=features, paths=np.array(args.images))
     os.replace(partial, args.out)

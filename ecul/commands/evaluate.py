@@ -22,18 +22,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Evaluates and returns 0."""
     from ecul import runtime
-    from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
-    from ecul.engine.evaluation import Evaluator
+    from ecul.engine.checkpoints import network_of, open_run
+    from ecul.engine.evaluator import Evaluator
     from ecul.engine.interfaces import FitResult, write_atomically
-    from ecul.engine.local import result_tree, summary_table
-    from ecul.engine.setup import open_data
-    from ecul.engine.state import checkpoint_config
+    from ecul.engine.run_directory import result_tree, summary_table
+    from ecul.engine.session import open_data
     from ecul.errors import ConfigError
-    from ecul.models.backbone import build_model
     from ecul.settings import config_tree, merge, parse_config
 
-    checkpoint = read_checkpoint(find_checkpoint(Path(args.source)))
-    trained = checkpoint_config(checkpoint)
+    trained, checkpoint = open_run(args.source)
     if args.trial is not None and args.trial != trained.data.trial:
         raise ConfigError(
             f"the weights were trained on trial {trained.data.trial}, got --trial {args.trial}; other trials' test "
@@ -46,11 +43,10 @@ def run(args: argparse.Namespace) -> int:
         tree["data"]["layout"] = "auto"
     config = parse_config(tree)
     device = runtime.pick_device(config.runtime.device)
-    model = build_model(config.model.backbone, non_local=config.model.non_local)
-    model.load_state_dict(checkpoint["model"])
-    results, figures, gallery = Evaluator(config, open_data(config), device).evaluate(model.to(device))
+    model = network_of(trained, checkpoint).to(device)
+    results, metrics, gallery = Evaluator(config, open_data(config), device).evaluate(model)
     sys.stdout.write(summary_table(results) + "\n")
     if args.json:
-        result = FitResult(checkpoint["epoch"], results, figures, gallery)
+        result = FitResult(epoch=checkpoint["epoch"], retrieval=results, record=metrics, gallery=gallery)
         write_atomically(Path(args.json), json.dumps(result_tree(result), indent=2) + "\n")
     return 0

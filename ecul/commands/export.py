@@ -17,16 +17,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and returns 0."""
-    from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
-    from ecul.engine.state import checkpoint_config
-    from ecul.models.backbone import build_model
+    from ecul.engine.checkpoints import network_of, open_run
     from ecul.models.weights import save_weights
     from ecul.settings import config_tree
 
-    checkpoint = read_checkpoint(find_checkpoint(Path(args.source)))
-    config = checkpoint_config(checkpoint)
-    model = build_model(config.model.backbone, non_local=config.model.non_local)
-    model.load_state_dict(checkpoint["model"])
+    config, checkpoint = open_run(args.source)
     description = {
         "backbone": config.model.backbone,
         "non_local": config.model.non_local,
@@ -35,6 +30,6 @@ def run(args: argparse.Namespace) -> int:
         "epoch": checkpoint["epoch"],
         "config": config_tree(config),
     }
-    save_weights(model, Path(args.out), description=description)
+    save_weights(network_of(config, checkpoint), Path(args.out), description=description)
     log.info("epoch %d written to %s", checkpoint["epoch"], args.out)
     return 0

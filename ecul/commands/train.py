@@ -3,7 +3,9 @@
 import argparse
 import logging
 import sys
+from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,19 +32,26 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Trains and returns 0; 130 after Ctrl-C."""
+    from ecul.clustering.pipeline import cluster_epoch
     from ecul.engine.checkpoints import LocalStore
     from ecul.engine.fit import fit
-    from ecul.engine.local import LocalCluster, RunDirectory, summary_table
+    from ecul.engine.interfaces import Reporter, Reporters
+    from ecul.engine.profiling import Profiler
+    from ecul.engine.run_directory import RunDirectory, summary_table
 
     config, folder = _resumed(args) if args.resume else _fresh(args)
     store = LocalStore(folder, keep=config.runtime.keep_checkpoints, use_previous=args.use_previous)
+    reporters: list[Reporter] = [RunDirectory(folder, progress=sys.stderr.isatty())]
+    if config.runtime.profile:
+        reporters.append(Profiler(lambda name, content: (folder / name).write_bytes(content)))
     try:
-        result = fit(
-            config,
-            cluster_fn=LocalCluster(config.clustering.num_threads),
-            reporter=RunDirectory(folder, progress=sys.stderr.isatty()),
-            store=store,
-        )
+        with closing(Reporters(reporters)) as reporter:
+            result = fit(
+                config,
+                clustering_fn=partial(cluster_epoch, num_threads=config.clustering.num_threads),
+                reporter=reporter,
+                store=store,
+            )
     except KeyboardInterrupt:
         log.info("stopped; go on with: ecul train --resume %s", folder)
         raise
@@ -51,13 +60,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fresh(args: argparse.Namespace) -> "tuple[Config, Path]":
+    from ecul.engine.checkpoints import checkpoint_files
     from ecul.settings import load_config
 
     if not args.config:
         raise ConfigError("give --config FILE for a new run or --resume RUN_DIR to go on; shipped ones: configs/")
     config = load_config(args.config, _overrides(args))
     folder = Path(args.out or f"runs/{datetime.now():%Y%m%d-%H%M%S}")
-    if any((folder / "checkpoints").glob("epoch_*.pt")):
+    if checkpoint_files(folder):
         raise ConfigError(f"{folder} already holds a run; go on with --resume {folder}, or choose another --out")
     return config, folder
 
@@ -72,7 +82,7 @@ def _resumed(args: argparse.Namespace) -> "tuple[Config, Path]":
     folder = Path(args.resume)
     checkpoint = LocalStore(folder, use_previous=args.use_previous).load()
     if checkpoint is None:
-        raise CheckpointError(f"{folder} has no checkpoints/epoch_*.pt to resume from")
+        raise CheckpointError(f"{folder} has no checkpoints/epoch_*/state.pt to resume from")
     changes = parse_assignments(_overrides(args))
     fixed = [path for path in changes if path.split(".")[0] not in _RESUMABLE]
     if fixed:

@@ -1,37 +1,55 @@
-"""Checkpoints in a run directory, written atomically."""
+"""Checkpoints of a run: where they lie, reading them, and writing them atomically.
+
+Every run, local or over Ray, keeps them as `checkpoints/epoch_NNNN/state.pt`.
+"""
 
 import logging
 import os
 import pickle
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ecul.config import Config
 from ecul.engine.interfaces import Record
-from ecul.engine.state import check_checkpoint
+from ecul.engine.state import check_checkpoint, checkpoint_config
 from ecul.errors import CheckpointError
+from ecul.models.backbone import DualStream, build_model
 
 log = logging.getLogger(__name__)
+CHECKPOINTS = "checkpoints"
 STATE_FILE = "state.pt"
+_PATTERN = f"{CHECKPOINTS}/epoch_*/{STATE_FILE}"
+
+
+def checkpoint_folder(epoch: int) -> str:
+    """Returns the folder of an epoch's checkpoint, relative to the run directory."""
+    return f"{CHECKPOINTS}/epoch_{epoch:04d}"
+
+
+def checkpoint_path(epoch: int) -> str:
+    """Returns the file of an epoch's checkpoint, relative to the run directory."""
+    return f"{checkpoint_folder(epoch)}/{STATE_FILE}"
 
 
 class LocalStore:
-    """A `CheckpointStore` in a run directory: checkpoints/epoch_NNNN.pt, the newest `keep` of them."""
+    """A `CheckpointStore` in a run directory; it keeps the newest `keep` checkpoints."""
 
     def __init__(self, run: Path, *, keep: int = 2, use_previous: bool = False) -> None:
-        """Takes a run directory.
+        """Writes nothing yet.
 
         Args:
             run: the run directory.
             keep: how many checkpoints to keep, at least 1.
             use_previous: load the one before the newest if the newest cannot be read.
         """
-        self._folder = run / "checkpoints"
+        self._run = run
         self._keep = keep
         self._use_previous = use_previous
 
@@ -41,11 +59,11 @@ class LocalStore:
         Raises:
             CheckpointError: it cannot be written; the ones before it are untouched.
         """
-        path = self._folder / f"epoch_{checkpoint['epoch']:04d}.pt"
+        path = self._run / checkpoint_path(checkpoint["epoch"])
         partial = path.with_suffix(".partial")
         with _interrupts_wait():
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 with partial.open("wb") as file:
                     torch.save(dict(checkpoint), file)
                     file.flush()
@@ -53,9 +71,11 @@ class LocalStore:
                 partial.replace(path)
             except (OSError, RuntimeError) as error:
                 partial.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.parent.rmdir()  # not empty where a run repeats this epoch
                 raise CheckpointError(f"cannot write {path}: {error}; make room, then resume the run") from None
-            for old in self._files()[: -self._keep]:
-                old.unlink()
+            for old in checkpoint_files(self._run)[: -self._keep]:
+                shutil.rmtree(old.parent)
 
     def load(self) -> dict[str, Any] | None:
         """Returns the newest checkpoint, or None where there is none.
@@ -63,7 +83,7 @@ class LocalStore:
         Raises:
             CheckpointError: the newest one cannot be read and the one before was not asked for.
         """
-        files = self._files()[::-1]
+        files = checkpoint_files(self._run)[::-1]
         for path in files:
             try:
                 return read_checkpoint(path)
@@ -73,9 +93,6 @@ class LocalStore:
                     raise CheckpointError(f"{error}{hint}") from None
                 log.warning("%s; trying the one before", error)
         return None
-
-    def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("epoch_*.pt"))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -93,21 +110,51 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return check_checkpoint(loaded, path)
 
 
+def checkpoint_files(run: Path) -> list[Path]:
+    """Returns the checkpoint files of a run directory, oldest epoch first."""
+    return sorted(run.glob(_PATTERN))
+
+
 def find_checkpoint(path: Path) -> Path:
     """Returns the newest checkpoint of a run directory, or the file itself.
-
-    Local runs keep checkpoints/epoch_NNNN.pt, distributed ones checkpoints/epoch_NNNN/state.pt.
 
     Raises:
         CheckpointError: there is none.
     """
     if path.is_file():
         return path
-    folder = path / "checkpoints"
-    files = sorted([*folder.glob("epoch_*.pt"), *folder.glob(f"epoch_*/{STATE_FILE}")])
+    files = checkpoint_files(path)
     if not files:
-        raise CheckpointError(f"{path} is neither a checkpoint nor a run directory with checkpoints/epoch_*.pt")
+        raise CheckpointError(f"{path} is neither a checkpoint nor a run directory with {_PATTERN}")
     return files[-1]
+
+
+def open_run(path: str | Path) -> tuple[Config, dict[str, Any]]:
+    """Returns the configuration and the newest checkpoint of a run directory, or those of a checkpoint file.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it cannot be read.
+    """
+    checkpoint = read_checkpoint(find_checkpoint(Path(path)))
+    return checkpoint_config(checkpoint), checkpoint
+
+
+def network_of(config: Config, checkpoint: Mapping[str, Any]) -> DualStream:
+    """Returns the network of a checkpoint with its weights, on the CPU.
+
+    Args:
+        config: the checkpoint's, see `open_run`.
+        checkpoint: as read by `read_checkpoint`.
+
+    Raises:
+        CheckpointError: the weights are those of another network.
+    """
+    model = build_model(config.model.backbone, non_local=config.model.non_local)
+    try:
+        model.load_state_dict(checkpoint["model"])
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint does not fit the configured network: {str(error)[:200]}") from None
+    return model
 
 
 @contextmanager

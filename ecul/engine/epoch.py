@@ -1,4 +1,4 @@
-"""One epoch: embed, cluster, build memories, optimise."""
+"""One epoch: embed all images, cluster the embeddings, build the memories, take the steps."""
 
 import time
 from collections.abc import Iterator
@@ -10,19 +10,20 @@ from numpy.typing import NDArray
 from ecul import runtime
 from ecul.config import Config
 from ecul.data.samplers import BatchPlan, plan_bootstrap, plan_epoch
+from ecul.engine.embedding import embed_images
 from ecul.engine.loop import optimise
-from ecul.engine.memories import build_memories
+from ecul.engine.memories import build_memories, update_rules
 from ecul.engine.optim import learning_rate, set_learning_rate
-from ecul.engine.session import Session, embed_bank
+from ecul.engine.session import Session
 from ecul.engine.state import TrainState
 from ecul.errors import TrainingError
-from ecul.types import ClusteringRequest, ClusteringResult, Modality
+from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, Modality
 
 _PLAN_KEY = 100
 
 
 def stage_of(config: Config, epoch: int) -> tuple[int, int]:
-    """Stage (0, 1 or 2) of an epoch and the epoch's number within it, both epochs counted from 1."""
+    """Returns the stage (0, 1 or 2) of an epoch and the epoch's number within the stage; both count from 1."""
     stages = config.stages
     if epoch <= stages.bootstrap:
         return 0, epoch
@@ -32,7 +33,7 @@ def stage_of(config: Config, epoch: int) -> tuple[int, int]:
 
 
 def clustering_request(config: Config, stage: int, stage_epoch: int) -> ClusteringRequest:
-    """Returns what an epoch asks of the clustering; eps follows its curriculum."""
+    """Returns the clusterings that an epoch needs; eps follows its curriculum."""
     clustering = config.clustering
     intra = clustering.intra.parameters()
     if stage < 2:
@@ -42,10 +43,10 @@ def clustering_request(config: Config, stage: int, stage_epoch: int) -> Clusteri
 
 
 def run_epoch(session: Session, state: TrainState, epoch: int) -> dict[str, float]:
-    """Trains one epoch and returns its numbers by name; `state` and the network move on.
+    """Trains one epoch and returns its metrics by name; `state` and the network are changed.
 
     Raises:
-        TrainingError: a non-finite loss, or no clusters and none from before.
+        TrainingError: a loss that is not finite, or too few clusters and no labels of an earlier epoch.
     """
     stage, stage_epoch = stage_of(session.config, epoch)
     rate = learning_rate(session.config.optim, stage_epoch)
@@ -53,28 +54,39 @@ def run_epoch(session: Session, state: TrainState, epoch: int) -> dict[str, floa
     record: dict[str, float] = {"epoch": epoch, "stage": stage, "learning_rate": rate}
     if stage == 0:
         return record | optimise(session, state, epoch, None, _bootstrap_plans(session, epoch))
+    samples, config = session.samples, session.config
     start = time.perf_counter()
-    bank = embed_bank(session, state.model)
+    features = embed_images(
+        state.model,
+        session.store,
+        samples,
+        device=session.device,
+        batch_size=config.evaluation.batch_size,
+        autocast=config.runtime.autocast,
+    )
+    # The only copy to the host, on the rank that clusters; the memories are built from the tensor on the device.
+    on_host = features.cpu().numpy() if runtime.is_main() else np.empty((0, 0), np.float32)
+    bank = FeatureBank(on_host, samples.modality, samples.camera)
     embedded = time.perf_counter()
-    request = clustering_request(session.config, stage, stage_epoch)
-    found = runtime.on_main(lambda: session.cluster_fn(bank, request))
+    request = clustering_request(config, stage, stage_epoch)
+    result = runtime.on_main(lambda: session.clustering_fn(bank, request))
     clustered = time.perf_counter()
-    record |= dict(found.diagnostics)
+    record |= dict(result.diagnostics)
     record |= {"seconds/extract": embedded - start, "seconds/cluster": clustered - embedded}
-    labels = _usable(found, session, state, epoch)
-    memories = build_memories(bank, labels, session.device)
+    labels = _usable(result, session, state, epoch)
+    memories = build_memories(features, samples.modality, labels, update_rules(config.memory, epoch))
     record |= {"fallbacks": state.fallbacks}
     return record | optimise(session, state, epoch, memories, _plans(session, labels, epoch))
 
 
-def _usable(found: ClusteringResult, session: Session, state: TrainState, epoch: int) -> ClusteringResult:
-    """The labels to train on, with two fallbacks, both warned of and counted.
+def _usable(result: ClusteringResult, session: Session, state: TrainState, epoch: int) -> ClusteringResult:
+    """Returns the labels to train on, with two fallbacks; each is warned of and counted.
 
-    Without two clusters in each modality the last labels stay; without a united cluster that holds both modalities
-    the epoch has intra-modality terms only.
+    With fewer than two clusters in a modality, the labels of the last usable epoch are kept. Without a united cluster
+    that holds both modalities, the epoch uses the intra-modality loss terms only.
     """
-    counts = f"{found.num_visible_clusters} visible, {found.num_infrared_clusters} infrared clusters"
-    if min(found.num_visible_clusters, found.num_infrared_clusters) < 2:
+    counts = f"{result.num_visible_clusters} visible, {result.num_infrared_clusters} infrared clusters"
+    if min(result.num_visible_clusters, result.num_infrared_clusters) < 2:
         if state.labels is None:
             raise TrainingError(
                 f"epoch {epoch}: {counts}; expected at least 2 of each. Raise clustering.intra.eps if all is noise, "
@@ -83,12 +95,12 @@ def _usable(found: ClusteringResult, session: Session, state: TrainState, epoch:
         state.fallbacks += 1
         _warn(session, f"epoch {epoch}: {counts}; the labels of the last usable epoch are kept")
         return state.labels
-    if found.united_label is not None and not _has_both_modalities(found.united_label, session.samples.modality):
+    if result.united_label is not None and not _has_both_modalities(result.united_label, session.samples.modality):
         state.fallbacks += 1
         _warn(session, f"epoch {epoch}: no united cluster holds both modalities; intra-modality terms only")
-        found = replace(found, united_label=None, num_united_clusters=0, selected_pairs=None)
-    state.labels = replace(found, diagnostics={})
-    return found
+        result = replace(result, united_label=None, num_united_clusters=0, selected_pairs=None)
+    state.labels = replace(result, diagnostics={})
+    return result
 
 
 def _has_both_modalities(labels: NDArray[np.int32], modality: NDArray[np.int32]) -> bool:

@@ -1,20 +1,25 @@
-"""What stays the same during a run, and embedding the images of an index."""
+"""What a run works with: its dataset, images, network and optimizer, built from the configuration."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ecul import runtime
 from ecul.config import Config
 from ecul.data.dataset import ImageStore
-from ecul.data.transforms import normalise
-from ecul.engine.interfaces import ClusterFn, Reporter
-from ecul.features.extract import extract
-from ecul.models.backbone import DualStream
-from ecul.types import FeatureBank, SampleIndex
+from ecul.data.layouts import ReidDataset, open_dataset
+from ecul.engine.interfaces import ClusteringFn, Reporter
+from ecul.engine.optim import build_optimizer
+from ecul.engine.state import TrainState
+from ecul.errors import ConfigError
+from ecul.models.backbone import DualStream, build_model
+from ecul.models.weights import SHIPPED, load_into
+from ecul.types import SampleIndex
+
+_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,13 @@ class Session:
     """What stays the same during a run.
 
     Attributes:
+        config: all settings.
         samples: training images, without identities.
+        store: the same images, decoded.
         network: the model as it is called in training (compiled, distributed), sharing `TrainState.model`'s weights.
+        device: where the network is.
+        clustering_fn: clusters each epoch's features; called on rank 0.
+        reporter: receives the progress; called on rank 0.
     """
 
     config: Config
@@ -31,40 +41,73 @@ class Session:
     store: ImageStore
     network: nn.Module
     device: torch.device
-    cluster_fn: ClusterFn
+    clustering_fn: ClusteringFn
     reporter: Reporter
 
 
-def embed_images(
-    model: DualStream, store: ImageStore, samples: SampleIndex, *, device: torch.device, batch_size: int, autocast: bool
-) -> NDArray[np.float32]:
-    """Returns unit embeddings float32 (N, D) in index order; every rank does its share and gets all of them."""
-    num_images = len(samples)
-    share = -(-num_images // runtime.world_size())
-    positions = np.arange(num_images)[runtime.rank() * share : (runtime.rank() + 1) * share]
-    model.eval()
-    with torch.autocast(device.type, torch.bfloat16, enabled=autocast and device.type == "cuda"):
-        features = extract(
-            model.embed,
-            lambda wanted: normalise(store.get(wanted).to(device)),
-            samples.modality,
-            positions,
-            batch_size=batch_size,
-        )
-    if not len(positions):
-        features = np.empty((0, model.embedding_dim), np.float32)
-    return runtime.gather_arrays(features, device=device)
-
-
-def embed_bank(session: Session, model: DualStream) -> FeatureBank:
-    """Returns the embeddings of all training images."""
-    config = session.config
-    features = embed_images(
-        model,
-        session.store,
-        session.samples,
-        device=session.device,
-        batch_size=config.evaluation.batch_size,
-        autocast=config.runtime.autocast,
+def open_session(
+    config: Config, dataset: ReidDataset, *, clustering_fn: ClusteringFn, reporter: Reporter
+) -> tuple[Session, TrainState]:
+    """Returns a session and its state before the first epoch; only the images, not the identities, go in."""
+    device = runtime.pick_device(config.runtime.device)
+    runtime.make_deterministic(config.seed)
+    model = build_network(config).to(device)
+    session = Session(
+        config=config,
+        samples=dataset.train.samples,
+        store=image_store(config, dataset.train.samples.paths),
+        network=for_training(model, config, device),
+        device=device,
+        clustering_fn=clustering_fn,
+        reporter=reporter,
     )
-    return FeatureBank(features, session.samples.modality, session.samples.camera)
+    return session, TrainState(model, build_optimizer(model, config.optim))
+
+
+def open_data(config: Config) -> ReidDataset:
+    """Opens the configured dataset.
+
+    Raises:
+        DataError: something about the folder is wrong.
+    """
+    data = config.data
+    return open_dataset(data.root, layout=data.layout, trial=data.trial, hold_out_validation=data.hold_out_validation)
+
+
+def image_store(config: Config, paths: tuple[str, ...]) -> ImageStore:
+    """Returns access to images at the configured size."""
+    data = config.data
+    return ImageStore(
+        paths,
+        height=data.height,
+        width=data.width,
+        cache_bytes=int(data.cache_gib * _GIB),
+        num_threads=max(data.num_workers, 2),
+    )
+
+
+def build_network(config: Config) -> DualStream:
+    """Returns the configured network with its starting weights, on the CPU.
+
+    Raises:
+        CheckpointError: a weights file that does not fit.
+    """
+    options = config.model
+    model = build_model(options.backbone, imagenet=options.weights == "imagenet", non_local=options.non_local)
+    if options.weights not in ("imagenet", "none"):
+        load_into(model, SHIPPED.get(options.weights, Path(options.weights)), backbone=options.backbone)
+    return model
+
+
+def for_training(model: DualStream, config: Config, device: torch.device) -> nn.Module:
+    """Returns the model as training calls it: memory format, distributed, compiled."""
+    if config.runtime.channels_last:
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    network: nn.Module = model
+    if runtime.world_size() > 1:
+        if config.model.batch_norm == "sync":
+            if device.type != "cuda":
+                raise ConfigError(f"model.batch_norm=sync needs GPUs, got {device.type}; use local or frozen")
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network = DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
+    return torch.compile(network) if config.runtime.compile else network  # pyright: ignore[reportReturnType]

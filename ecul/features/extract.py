@@ -9,10 +9,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecul.types import FloatArray, IntArray, Modality
+from ecul.types import IntArray, Modality
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def extract(
     embed: Callable[[Tensor, Modality], Tensor],
     load: Callable[[NDArray[np.int64]], Tensor],
@@ -20,27 +20,26 @@ def extract(
     positions: NDArray[np.int64],
     *,
     batch_size: int,
-) -> FloatArray:
-    """Returns float32 (len(positions), D) unit embeddings, in the order of `positions`.
+) -> Float[Tensor, "P D"]:
+    """Returns float32 unit embeddings on the model's device, in the order of `positions`.
 
     Args:
         embed: maps normalised images of one modality to embeddings (`DualStream.embed`, in evaluation mode).
         load: maps positions to normalised images on the model's device.
         modality: int32 (N,) of the whole index.
-        positions: which images; may be empty only if D does not matter to the caller.
+        positions: P positions in the index; without any, the result is (0, 0).
         batch_size: images per forward pass; the flipped ones double it.
     """
-    parts: list[Float[Tensor, "B D"]] = []
-    wanted = np.concatenate([np.flatnonzero(modality[positions] == value) for value in Modality])
+    # no_grad, not inference_mode: the result becomes a memory that takes part in the loss.
+    features = torch.empty((0, 0))
     for value in Modality:
-        side = positions[modality[positions] == value]
-        for start in range(0, len(side), batch_size):
-            images = load(side[start : start + batch_size])
+        rows = np.flatnonzero(modality[positions] == value)
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            images = load(positions[batch])
             both = embed(torch.cat([images, images.flip(3)]), value).float()
-            parts.append(F.normalize(both[: len(images)] + both[len(images) :]).cpu())
-    if not parts:
-        return np.empty((0, 0), np.float32)
-    stacked = torch.cat(parts).numpy()
-    features = np.empty_like(stacked)
-    features[wanted] = stacked
+            embedded = F.normalize(both[: len(images)] + both[len(images) :])
+            if not len(features):
+                features = embedded.new_empty(len(positions), embedded.shape[1])
+            features[torch.from_numpy(batch).to(features.device)] = embedded
     return features

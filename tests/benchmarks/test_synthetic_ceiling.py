@@ -9,7 +9,7 @@ from ecul.data.layouts import open_dataset
 from ecul.data.synthetic import synthesize
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit
-from ecul.engine.local import RunDirectory
+from ecul.engine.run_directory import RunDirectory
 from ecul.settings import load_config
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
 
@@ -30,7 +30,7 @@ def test_supervised_training_of_the_small_backbone_solves_the_synthetic_people(t
     changes += [f"data.root={root}", "evaluation.every=8", "optim.learning_rate=1e-3"]
     run = tmp_path / "run"
     result = fit(
-        load_config(str(CONFIG), changes), cluster_fn=true_labels, reporter=RunDirectory(run), store=LocalStore(run)
+        load_config(str(CONFIG), changes), clustering_fn=true_labels, reporter=RunDirectory(run), store=LocalStore(run)
     )
     figures = result.retrieval[0].summary()
     print(f"supervised: Rank-1 {figures['rank1']:.3f}, mAP {figures['map']:.3f}")

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config import ClusterConfig, load_cluster_config
-from cluster.train import build_parser, local_defaults
+from cluster.config import ClusterConfig, load_cluster_config, local_defaults
+from cluster.train import build_parser
 from ecul.errors import ConfigError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "cluster").glob("*.yaml"))

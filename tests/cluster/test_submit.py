@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.package import check_package, package_files
 from cluster.submit import build_parser, job_command, runtime_env
+from cluster.upload import check_upload, upload_files
 from ecul.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -44,15 +44,15 @@ def test_a_large_folder_is_refused_with_its_largest_files(tmp_path: Path):
     (tmp_path / "kept.bin").write_bytes(bytes(2 * 2**20))
     (tmp_path / "ignored.bin").write_bytes(bytes(2 * 2**20))
     (tmp_path / ".rayignore").write_text("ignored.bin\n")
-    assert check_package(tmp_path, limit_mib=3) == 2 * 2**20 + len("ignored.bin\n")
+    assert check_upload(tmp_path, limit_mib=3) == 2 * 2**20 + len("ignored.bin\n")
     with pytest.raises(ConfigError, match=r"kept.bin \(2.0 MiB\)"):
-        check_package(tmp_path, limit_mib=1)
+        check_upload(tmp_path, limit_mib=1)
     with pytest.raises(ConfigError, match="is no folder"):
-        check_package(tmp_path / "absent", limit_mib=1)
+        check_upload(tmp_path / "absent", limit_mib=1)
 
 
 def test_this_repository_uploads_its_code_and_little_else():
-    files = package_files(REPOSITORY)
+    files = upload_files(REPOSITORY)
     assert {"ecul/engine/fit.py", "ecul/data/dataset.py", "cluster/train.py", "configs/smoke.yaml"} <= set(files)
     assert {name.split("/")[0] for name in files}.isdisjoint({".git", ".venv", "tests", "runs", "demo", "data"})
     assert sum(files.values()) < 10 * 2**20

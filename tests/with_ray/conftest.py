@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 import torch
 
 from cluster.config import ClusterConfig, load_cluster_config
+from ecul.clustering.pipeline import cluster_epoch
 from ecul.config import Config
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit
-from ecul.engine.local import LocalCluster, RunDirectory
+from ecul.engine.run_directory import RunDirectory
 from tests.with_ray.runs import SmallCluster, free_port
 
 THIRD_PARTY = (
@@ -100,5 +102,10 @@ def local_run(frozen_config: Config, tmp_path_factory: pytest.TempPathFactory) -
     """The same training without Ray."""
     folder = tmp_path_factory.mktemp("local") / "run"
     torch.set_num_threads(1)
-    fit(frozen_config, cluster_fn=LocalCluster(1), reporter=RunDirectory(folder), store=LocalStore(folder, keep=9))
+    fit(
+        frozen_config,
+        clustering_fn=partial(cluster_epoch, num_threads=1),
+        reporter=RunDirectory(folder),
+        store=LocalStore(folder, keep=9),
+    )
     return folder

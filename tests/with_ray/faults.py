@@ -42,14 +42,14 @@ def die_in_step(marker: Path, *, rank: int, epoch: int, step: int) -> Callable[[
         from ecul import runtime
         from ecul.engine import loop
 
-        original = loop._step
+        original = loop.take_step
 
         def step_or_death(session: Any, optimizer: Any, batch: Any, memories: Any, key: Any, *rest: Any) -> Any:
             if key[1:] == (epoch, step) and runtime.rank() == rank and once(marker):
                 os._exit(1)
             return original(session, optimizer, batch, memories, key, *rest)
 
-        loop._step = step_or_death
+        loop.take_step = step_or_death
 
     return lay
 
@@ -60,7 +60,7 @@ def fail_in_step(marker: Path, error: Exception, *, epoch: int) -> Callable[[], 
     def lay() -> None:
         from ecul.engine import loop
 
-        original = loop._step
+        original = loop.take_step
 
         def step_or_error(session: Any, optimizer: Any, batch: Any, memories: Any, key: Any, *rest: Any) -> Any:
             if key[1] == epoch:
@@ -69,7 +69,7 @@ def fail_in_step(marker: Path, error: Exception, *, epoch: int) -> Callable[[], 
                 raise error
             return original(session, optimizer, batch, memories, key, *rest)
 
-        loop._step = step_or_error
+        loop.take_step = step_or_error
 
     return lay
 
@@ -83,7 +83,7 @@ def wait_in_step(marker: Path, *, rank: int, epoch: int, seconds: float) -> Call
         from ecul import runtime
         from ecul.engine import loop
 
-        original = loop._step
+        original = loop.take_step
 
         def step_or_wait(session: Any, optimizer: Any, batch: Any, memories: Any, key: Any, *rest: Any) -> Any:
             here = marker.with_suffix(f".{ray.get_runtime_context().get_node_id()}")
@@ -92,7 +92,7 @@ def wait_in_step(marker: Path, *, rank: int, epoch: int, seconds: float) -> Call
                 time.sleep(seconds)
             return original(session, optimizer, batch, memories, key, *rest)
 
-        loop._step = step_or_wait
+        loop.take_step = step_or_wait
 
     return lay
 
@@ -101,16 +101,16 @@ def in_clustering(marker: Path, action: Callable[[Path], None]) -> Callable[[], 
     """The task of an epoch's clustering first does something, once."""
 
     def lay() -> None:
-        from cluster import clustering_task
+        from cluster import remote_clustering
 
-        original = clustering_task.cluster_bank
+        original = remote_clustering.cluster_bank
 
         def cluster_bank(bank: Any, request: Any, config: Any) -> Any:
             if once(marker):
                 action(marker)
             return original(bank, request, config)
 
-        clustering_task.cluster_bank = cluster_bank
+        remote_clustering.cluster_bank = cluster_bank
 
     return lay
 

@@ -12,7 +12,7 @@ import torch
 from cluster.config import ClusterConfig
 from ecul.config import Config
 from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
-from ecul.engine.local import read_records
+from ecul.engine.run_directory import read_records
 
 _CHANGING = ("seconds", "images_per_second", "task/", "gpu_memory")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster.clustering_task import RemoteCluster
 from cluster.config import parse_cluster_config
+from cluster.remote_clustering import RemoteClustering
 from ecul.bench.clustering import simulated
 from ecul.config import Config
-from ecul.engine.local import read_records
+from ecul.engine.run_directory import read_records
 from ecul.settings import config_tree
 from ecul.types import ClusteringParameters, ClusteringRequest
 from tests.with_ray.runs import SmallCluster
@@ -66,7 +66,7 @@ def test_ray_costs_little(tiny_config: Callable[..., Config], tmp_path: Path):
 
 
 def test_features_of_sysu_size_go_to_the_task_and_labels_back_within_a_second(ray_cluster: SmallCluster):
-    clustering = RemoteCluster(parse_cluster_config({}).clustering.model_copy(update={"borrow": False}), print)
+    clustering = RemoteClustering(parse_cluster_config({}).clustering.model_copy(update={"borrow": False}), print)
     parameters = ClusteringParameters("emcc", 0.6, 4, "modality_camera", k1=10, k2=4, k3=10)
     request = ClusteringRequest(parameters, parameters)
     seconds: list[float] = []

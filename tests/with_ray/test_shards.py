@@ -9,8 +9,8 @@ import pytest
 import ray
 
 from cluster.clustering_shards import shard_ranges
-from cluster.clustering_task import RemoteCluster
 from cluster.config import ClusterConfig
+from cluster.remote_clustering import RemoteClustering
 from ecul.clustering.pipeline import cluster_epoch
 from ecul.settings import clustering_parameters
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, SelectionParameters
@@ -45,7 +45,7 @@ def test_shards_give_the_labels_of_one_piece(
     parameters = clustering_parameters(preset, {**numbers, "eps": 0.5})
     request = ClusteringRequest(parameters, parameters, SelectionParameters(3, 0.7))
     warnings: list[str] = []
-    sharded = RemoteCluster(small({"clustering.shards": 3}).clustering, warnings.append)(bank, request)
+    sharded = RemoteClustering(small({"clustering.shards": 3}).clustering, warnings.append)(bank, request)
     assert_equal(sharded, cluster_epoch(bank, request, num_threads=1))
     assert sharded.diagnostics["task/object_mib"] == pytest.approx(bank.features.nbytes / 2**20)
     assert not warnings
@@ -55,7 +55,7 @@ def test_stage_one_has_no_united_clustering(ray_cluster: SmallCluster, small: Ca
     bank = people(120, seed=1)
     request = ClusteringRequest(clustering_parameters("emcc", {"k1": 6, "k2": 3, "k3": 6, "eps": 0.5}))
     for shards in (1, 4):
-        remote = RemoteCluster(small({"clustering.shards": shards}).clustering, lambda message: None)
+        remote = RemoteClustering(small({"clustering.shards": shards}).clustering, lambda message: None)
         assert_equal(remote(bank, request), cluster_epoch(bank, request, num_threads=1))
 
 
@@ -64,7 +64,7 @@ def test_an_error_of_the_clustering_reaches_the_caller(ray_cluster: SmallCluster
     broken = FeatureBank(2 * bank.features, bank.modality, bank.camera)
     request = ClusteringRequest(clustering_parameters("emcc", {}))
     with pytest.raises(ValueError, match="normalise the rows"):
-        RemoteCluster(small().clustering, lambda message: None)(broken, request)
+        RemoteClustering(small().clustering, lambda message: None)(broken, request)
 
 
 @pytest.mark.bench

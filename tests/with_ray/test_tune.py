@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ import yaml
 from optuna.trial import TrialState
 from ray.util.state import list_actors
 
+from ecul.clustering.pipeline import cluster_epoch
 from ecul.config import Config
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit
-from ecul.engine.local import LocalCluster, RunDirectory, read_records
+from ecul.engine.run_directory import RunDirectory, read_records
 from ecul.settings import config_tree, load_config
+from tests.cluster.tracking.wandb_files import offline_runs
 from tests.tune.conftest import simulated_bank
-from tests.tune.wandb_files import offline_runs
 from tests.with_ray.runs import SmallCluster, events
 from tune import results, run
 from tune.study.store import open_storage, own_trials, trial_key
@@ -74,7 +76,12 @@ def stage_one(tiny_config: Callable[..., Config], tmp_path_factory: pytest.TempP
             "clustering.intra.eps": 0.5,
         }
     )
-    fit(config, cluster_fn=LocalCluster(1), reporter=RunDirectory(folder), store=LocalStore(folder))
+    fit(
+        config,
+        clustering_fn=partial(cluster_epoch, num_threads=1),
+        reporter=RunDirectory(folder),
+        store=LocalStore(folder),
+    )
     return folder
 
 

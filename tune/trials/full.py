@@ -9,8 +9,8 @@ import ray
 import ray.exceptions
 import ray.tune
 
-from cluster.clustering_task import describe
 from cluster.config import ClusterConfig
+from cluster.failures import describe
 from cluster.storage import RunFolder, epoch_records
 from ecul.config import Config
 from ecul.errors import EculError, TrainingError

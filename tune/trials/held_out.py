@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
-from ecul.engine.state import checkpoint_config
+from ecul.engine.checkpoints import open_run
 from ecul.errors import ConfigError
 
 
@@ -15,7 +14,7 @@ def held_people_out(run: str | Path) -> bool:
     """
     source: str | Path | None = run
     while source is not None:
-        config = checkpoint_config(read_checkpoint(find_checkpoint(Path(source))))
+        config, _ = open_run(source)
         if not config.data.hold_out_validation:
             return False
         source = config.warm_start

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.storage import RunFolder
-from cluster.trackers import TrackedRun, check_tracker
-from cluster.tracking import BackgroundRun
+from cluster.tracking.background import BackgroundRun
+from cluster.tracking.interface import TrackedRun, is_tracked
 from ecul.engine.interfaces import Record
 
 log = logging.getLogger(__name__)
@@ -24,14 +24,14 @@ class TrialTracker:
         """Opens the trial's run; nothing is waited for.
 
         Args:
-            tracker: one of `cluster.trackers.TRACKERS`.
+            tracker: one of `cluster.tracking.interface.TRACKERS`.
             folder: of the trial, in the folder of all trials, which lies in the sweep's.
             config: of the trial.
         """
         self._folder = folder
         self._checkpoint = tracker == "wandb+checkpoint"
         run = tracked(Path(folder.root).parent, folder.name, "trial", config)
-        self._run = BackgroundRun(tracker, run, log.warning) if check_tracker(tracker) else None
+        self._run = BackgroundRun(tracker, run, log.warning) if is_tracked(tracker) else None
         self._last: Record = {}
 
     def epoch(self, record: Record) -> None:
@@ -50,12 +50,12 @@ class TrialTracker:
         if self._run is None:
             return
         run, self._run = self._run, None
-        complete = state == "complete"
-        run.finish(
-            {**{f"final/{name}": value for name, value in self._last.items()}, "state": state, "error": error},
-            folder=self._folder if complete else None,
-            checkpoint_epoch=int(self._last["epoch"]) if complete and self._checkpoint else None,
-        )
+        if state == "complete":
+            for name in self._folder.picture_names():
+                run.picture(name, self._folder.read(f"{name}.png") or b"")
+            if self._checkpoint:
+                run.checkpoint(self._folder, int(self._last["epoch"]))
+        run.finish({**{f"final/{name}": value for name, value in self._last.items()}, "state": state, "error": error})
 
 
 def tracked(folder: Path, key: str, kind: str, config: Mapping[str, Any]) -> TrackedRun:

@@ -21,9 +21,9 @@ def test_the_newest_of_the_kept_checkpoints_is_loaded(tmp_path: Path):
     assert store.load() is None
     for epoch in (1, 2, 3):
         store.save(checkpoint(epoch), {})
-    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["epoch_0002.pt", "epoch_0003.pt"]
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["epoch_0002", "epoch_0003"]
     assert (store.load() or {})["epoch"] == 3
-    assert find_checkpoint(tmp_path).name == "epoch_0003.pt"
+    assert find_checkpoint(tmp_path) == tmp_path / "checkpoints" / "epoch_0003" / "state.pt"
 
 
 def test_a_truncated_checkpoint_is_refused_and_the_previous_one_used_only_if_asked(tmp_path: Path):
@@ -32,7 +32,7 @@ def test_a_truncated_checkpoint_is_refused_and_the_previous_one_used_only_if_ask
         store.save(checkpoint(epoch), {})
     newest = find_checkpoint(tmp_path)
     newest.write_bytes(newest.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"epoch_0002\.pt is truncated.*--use-previous"):
+    with pytest.raises(CheckpointError, match=r"epoch_0002/state.pt is truncated.*--use-previous"):
         store.load()
     assert (LocalStore(tmp_path, use_previous=True).load() or {})["epoch"] == 1
 
@@ -64,7 +64,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path):
             store.save(checkpoint(2), {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch_0001.pt"]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch_0001"]
     assert (store.load() or {})["epoch"] == 1
 
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,23 @@ from ecul.config import Config
 from ecul.engine import fit as fit_module
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit
-from ecul.engine.local import LocalCluster, RunDirectory, read_records
-from ecul.engine.setup import open_data
+from ecul.engine.run_directory import RunDirectory, read_records
+from ecul.engine.session import open_data
 from ecul.errors import ConfigError, TrainingError
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
 
 Build = Callable[..., Config]
 
 
-def train(config: Config, folder: Path, cluster_fn: object = None) -> dict[str, torch.Tensor]:
+def train(config: Config, folder: Path, clustering_fn: object = None) -> dict[str, torch.Tensor]:
     """Trains into a run directory and returns the final weights."""
     store = LocalStore(folder)
-    fit(config, cluster_fn=cluster_fn or LocalCluster(1), reporter=RunDirectory(folder), store=store)
+    fit(
+        config,
+        clustering_fn=clustering_fn or partial(cluster_epoch, num_threads=1),
+        reporter=RunDirectory(folder),
+        store=store,
+    )
     return (store.load() or {})["model"]
 
 
@@ -56,7 +62,12 @@ def test_stopped_and_resumed_equals_uninterrupted(
 ):
     config, store = tiny_config(), LocalStore(tmp_path)
     with pytest.raises(RuntimeError, match="stopped"):
-        fit(config, cluster_fn=LocalCluster(1), reporter=StopAfter(tmp_path, epoch), store=store)
+        fit(
+            config,
+            clustering_fn=partial(cluster_epoch, num_threads=1),
+            reporter=StopAfter(tmp_path, epoch),
+            store=store,
+        )
     assert (store.load() or {})["epoch"] == epoch
     assert_same(train(config, tmp_path), undisturbed[1])
     whole, resumed = read_records(undisturbed[0]), read_records(tmp_path)

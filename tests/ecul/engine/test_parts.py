@@ -5,11 +5,13 @@ import torch
 from ecul import runtime
 from ecul.config import Config, OptimConfig
 from ecul.engine.epoch import clustering_request, stage_of
-from ecul.engine.local import epoch_line, summary_table
-from ecul.engine.memories import build_memories, positive_table
+from ecul.engine.memories import UpdateRules, build_memories, positive_table
 from ecul.engine.optim import learning_rate
+from ecul.engine.run_directory import epoch_line, summary_table
 from ecul.errors import EculError
-from ecul.types import ClusteringResult, FeatureBank, RetrievalResult, group_ids
+from ecul.types import ClusteringResult, RetrievalResult, group_ids
+
+RULES = UpdateRules(intra=("mean", 0.2), united=("mean", 0.2), instance_momentum=0.2)
 
 
 def test_stages_follow_one_another():
@@ -31,8 +33,7 @@ def test_positive_table_lists_both_directions():
 
 
 def test_memories_are_cluster_means_and_modality_balanced_in_the_united_one():
-    features = np.eye(4, dtype=np.float32)
-    bank = FeatureBank(features, np.array([0, 0, 0, 1], np.int32), np.ones(4, np.int32))
+    modality = np.array([0, 0, 0, 1], np.int32)
     labels = ClusteringResult(
         intra_label=np.array([0, 0, 1, 0], np.int32),
         num_visible_clusters=2,
@@ -41,7 +42,7 @@ def test_memories_are_cluster_means_and_modality_balanced_in_the_united_one():
         num_united_clusters=1,
         selected_pairs=np.array([[0, 3]], np.int32),
     )
-    memories = build_memories(bank, labels, torch.device("cpu"))
+    memories = build_memories(torch.eye(4), modality, labels, RULES)
     half = 0.5**0.5
     assert memories.visible.tolist() == [pytest.approx([half, half, 0, 0]), [0, 0, 1, 0]]
     assert memories.infrared.tolist() == [[0, 0, 0, 1]]
@@ -77,7 +78,7 @@ def test_a_single_process_is_rank_0_of_1():
     assert runtime.on_main(lambda: 5) == 5
 
 
-def test_lines_for_people():
+def test_an_epoch_and_a_result_as_text():
     line = epoch_line({"epoch": 3, "stage": 2, "loss/total": 1.5, "united/clusters": 7, "seconds/train": 2.0})
     assert line == "epoch   3  stage 2  loss 1.500  united 7  2 s"
     cmc = np.tile(np.linspace(0.5, 1, 20), (2, 1))

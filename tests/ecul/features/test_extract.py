@@ -18,7 +18,7 @@ def test_features_are_flip_averaged_normalised_and_in_order():
     for row, position in zip(got, positions, strict=True):
         image, modality = IMAGES[position : position + 1], Modality(MODALITY[position])
         mean = (embed(image, modality) + embed(image.flip(3), modality))[0] / 2
-        np.testing.assert_allclose(row, (mean / mean.norm()).numpy(), rtol=1e-5)
+        np.testing.assert_allclose(row.numpy(), (mean / mean.norm()).numpy(), rtol=1e-5)
 
 
 def test_no_positions_give_no_rows():

@@ -1,10 +1,13 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from ecul.clustering.pipeline import cluster_epoch
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit
-from ecul.engine.local import LocalCluster, RunDirectory
+from ecul.engine.run_directory import RunDirectory
 from ecul.errors import ConfigError, DataError
 from tests.tune.conftest import simulated_bank
 from tune import features
@@ -19,7 +22,12 @@ def run(tiny_config, tmp_path_factory):
     config = tiny_config(
         {"data.hold_out_validation": True, "evaluation.split": "validation", "stages.united": 0, "stages.intra": 1}
     )
-    fit(config, cluster_fn=LocalCluster(1), reporter=RunDirectory(folder), store=LocalStore(folder))
+    fit(
+        config,
+        clustering_fn=partial(cluster_epoch, num_threads=1),
+        reporter=RunDirectory(folder),
+        store=LocalStore(folder),
+    )
     return folder
 
 
@@ -28,7 +36,12 @@ def greedy_run(tiny_config, run, tmp_path_factory):
     """Trained on everybody, from the run that was not."""
     folder = tmp_path_factory.mktemp("greedy")
     config = tiny_config({"stages.united": 0, "stages.intra": 2})
-    fit(config, cluster_fn=LocalCluster(1), reporter=RunDirectory(folder), store=LocalStore(folder))
+    fit(
+        config,
+        clustering_fn=partial(cluster_epoch, num_threads=1),
+        reporter=RunDirectory(folder),
+        store=LocalStore(folder),
+    )
     return folder
 
 
@@ -92,7 +105,12 @@ def test_a_warm_start_from_a_run_that_saw_the_people_is_refused(run, greedy_run,
         check_warm_start(str(greedy_run))
     changes = {"data.hold_out_validation": True, "stages.intra": 3, "stages.united": 0, "warm_start": str(greedy_run)}
     later = tiny_config(changes)
-    fit(later, cluster_fn=LocalCluster(1), reporter=RunDirectory(tmp_path), store=LocalStore(tmp_path))
+    fit(
+        later,
+        clustering_fn=partial(cluster_epoch, num_threads=1),
+        reporter=RunDirectory(tmp_path),
+        store=LocalStore(tmp_path),
+    )
     assert not held_people_out(tmp_path)
 
 

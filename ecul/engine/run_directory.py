@@ -1,4 +1,4 @@
-"""Clustering in this process, and the run directory."""
+"""The run directory: settings, metrics, warnings, pictures and the result of a run as files."""
 
 import json
 import logging
@@ -6,53 +6,49 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from ecul.clustering.pipeline import cluster_epoch
 from ecul.config import Config
-from ecul.data.dataset import read_image
-from ecul.engine.interfaces import FitResult, Gallery, Record, write_atomically
+from ecul.engine.interfaces import FitResult, Record, Reporter, write_atomically
 from ecul.settings import config_tree
-from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, RetrievalResult
+from ecul.types import RetrievalResult
 
 log = logging.getLogger(__name__)
-_GALLERY_HEIGHT, _GALLERY_WIDTH = 128, 64
+METRICS_FILE = "metrics.jsonl"
+WARNINGS_FILE = "warnings.log"
 
 
-class LocalCluster:
-    """Clusters in this process."""
-
-    def __init__(self, num_threads: int | None = None) -> None:
-        self._num_threads = num_threads
-
-    def __call__(self, bank: FeatureBank, request: ClusteringRequest) -> ClusteringResult:
-        """Returns the epoch's pseudo-labels."""
-        return cluster_epoch(bank, request, num_threads=self._num_threads)
-
-
-class RunDirectory:
-    """A `Reporter` that leaves run.json, metrics.jsonl, curves.png, gallery.png and result.json in a folder."""
+class RunDirectory(Reporter):
+    """Leaves run.json, metrics.jsonl, warnings.log, result.json and the pictures in a folder."""
 
     def __init__(self, path: Path, *, progress: bool = False) -> None:
-        """Takes the folder, and whether to draw a progress bar on the terminal."""
+        """Writes nothing yet; `start` does.
+
+        Args:
+            path: the run directory; it may be missing.
+            progress: draw a progress bar on the terminal.
+        """
         self._path = path
         self._bar: tqdm | None = tqdm(leave=False, unit="step") if progress else None
-        self._records: list[Record] = []
 
-    def start(self, config: Config, facts: Mapping[str, Any], *, epoch: int) -> None:
-        """Writes run.json; when resuming, drops the lines of epochs that will be repeated."""
+    def history(self, epoch: int) -> Sequence[Record]:
+        """Returns the lines of metrics.jsonl up to an epoch."""
+        return [record for record in read_records(self._path) if record["epoch"] <= epoch]
+
+    def start(
+        self, config: Config, provenance: Mapping[str, Any], *, epoch: int, history: Sequence[Record] = ()
+    ) -> None:
+        """Writes run.json, and metrics.jsonl without the epochs that will be repeated."""
         self._path.mkdir(parents=True, exist_ok=True)
-        self._records = [record for record in read_records(self._path) if record["epoch"] <= epoch] if epoch else []
-        self._write_records()
-        description = {"config": config_tree(config), **facts, "resumed_after_epoch": epoch}
+        write_atomically(self._path / METRICS_FILE, "".join(_line(record) for record in history))
+        description = {"config": config_tree(config), **provenance, "resumed_after_epoch": epoch}
         write_atomically(self._path / "run.json", json.dumps(description, indent=2) + "\n")
         log.info(
             "%s: %d training images, %d test images, on %s; run directory %s",
-            facts["dataset"],
-            facts["num_training_images"],
-            facts["num_test_images"],
-            facts["device"],
+            provenance["dataset"],
+            provenance["num_training_images"],
+            provenance["num_test_images"],
+            provenance["device"],
             self._path,
         )
 
@@ -69,39 +65,40 @@ class RunDirectory:
         """Adds a line to metrics.jsonl and logs one."""
         if self._bar is not None:
             self._bar.clear()
-        self._records.append(dict(record))
-        with (self._path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(dict(record)) + "\n")
+        with (self._path / METRICS_FILE).open("a") as file:
+            file.write(_line(record))
         log.info("%s", epoch_line(record))
 
     def warn(self, message: str) -> None:
         """Logs a warning and keeps it in warnings.log."""
         log.warning("%s", message)
-        with (self._path / "warnings.log").open("a") as file:
+        with (self._path / WARNINGS_FILE).open("a") as file:
             file.write(message + "\n")
 
+    def picture(self, name: str, content: bytes) -> None:
+        """Writes a picture."""
+        (self._path / f"{name}.png").write_bytes(content)
+
     def finish(self, result: FitResult) -> None:
-        """Writes the final figures and pictures."""
+        """Writes the final metrics."""
         if self._bar is not None:
             self._bar.close()
-        from ecul.plots.curves import plot_curves  # matplotlib is slow to import, and workers but one draw nothing
-
         write_atomically(self._path / "result.json", json.dumps(result_tree(result), indent=2) + "\n")
-        plot_curves([dict(record) for record in self._records], self._path / "curves.png")
-        if result.gallery is not None:
-            draw_gallery(result.gallery, self._path / "gallery.png")
 
-    def _write_records(self) -> None:
-        write_atomically(self._path / "metrics.jsonl", "".join(json.dumps(dict(r)) + "\n" for r in self._records))
+
+def _line(record: Record) -> str:
+    return json.dumps(dict(record)) + "\n"
 
 
 def read_records(run: Path) -> list[dict[str, float]]:
-    """Returns the lines of a run's metrics.jsonl; a last line cut short by a crash is left out."""
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    """Returns the lines of a run's metrics.jsonl; empty if there is no such file."""
+    path = run / METRICS_FILE
+    return parse_records(path.read_text()) if path.is_file() else []
+
+
+def parse_records(text: str) -> list[dict[str, float]]:
+    """Returns the lines of a metrics.jsonl; a last line without its end, still being written or cut, is left out."""
+    return [json.loads(line) for line in text.split("\n")[:-1] if line]
 
 
 def result_tree(result: FitResult) -> dict[str, Any]:
@@ -122,20 +119,8 @@ def result_tree(result: FitResult) -> dict[str, Any]:
     }
 
 
-def draw_gallery(gallery: Gallery, path: Path) -> None:
-    """Writes a picture of queries and their nearest gallery images."""
-    from ecul.plots.gallery import plot_gallery
-
-    def image(file: str) -> np.ndarray:
-        return read_image(file, height=_GALLERY_HEIGHT, width=_GALLERY_WIDTH)
-
-    queries = np.stack([image(file) for file in gallery.query_paths])
-    ranked = np.stack([np.stack([image(file) for file in row]) for row in gallery.ranked_paths])
-    plot_gallery(queries, ranked, np.array(gallery.correct), path)
-
-
 def epoch_line(record: Record) -> str:
-    """Returns an epoch's one line for people."""
+    """Returns a one-line summary of an epoch."""
     parts = [f"epoch {int(record['epoch']):3d}"]
     if record["stage"] or record["epoch"]:
         parts.append(f"stage {int(record['stage'])}")

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from cluster.budget import budget_of, capped_workers, check_batch, check_budget
+from cluster.capacity import capped_workers, check_batch, check_capacity, demand_of
 from cluster.config import ClusterConfig, load_cluster_config
 from ecul.errors import ConfigError
 
@@ -13,38 +13,38 @@ def config(**values: Any) -> ClusterConfig:
 
 
 def test_workers_and_task_are_added_up():
-    budget = budget_of(config(num_workers=3, cpus_per_worker=2, clustering__num_cpus=4))
-    assert budget.total() == {"CPU": 10}
-    assert budget_of(config(num_workers=3, clustering__borrow=True)).total() == {"CPU": 3}
+    demand = demand_of(config(num_workers=3, cpus_per_worker=2, clustering__num_cpus=4))
+    assert demand.total() == {"CPU": 10}
+    assert demand_of(config(num_workers=3, clustering__borrow=True)).total() == {"CPU": 3}
 
 
 def test_a_cluster_that_is_too_small_is_refused_with_the_numbers():
     with pytest.raises(ConfigError) as error:
-        check_budget(config(num_workers=2), [{"CPU": 2}])
+        check_capacity(config(num_workers=2), [{"CPU": 2}])
     assert str(error.value) == (
         "the cluster is too small: 2 workers of 1 CPU and the clustering of 1 CPU need CPU 3 (there: 2); use fewer "
         "--workers, or --cluster-set clustering.borrow=true to cluster on the CPUs of the waiting workers, or "
         "autoscaling: true"
     )
-    check_budget(config(num_workers=2, clustering__borrow=True), [{"CPU": 2}])
-    check_budget(config(num_workers=2), [{"CPU": 2}, {"CPU": 1}])
+    check_capacity(config(num_workers=2, clustering__borrow=True), [{"CPU": 2}])
+    check_capacity(config(num_workers=2), [{"CPU": 2}, {"CPU": 1}])
 
 
 def test_missing_gpus_are_named():
     with pytest.raises(ConfigError, match=r"need GPU 2 \(there: 0\).*--cpu"):
-        check_budget(load_cluster_config(None, {"num_workers": 2, "clustering.borrow": True}), [{"CPU": 8}])
+        check_capacity(load_cluster_config(None, {"num_workers": 2, "clustering.borrow": True}), [{"CPU": 8}])
 
 
 def test_what_fits_in_sum_must_fit_into_the_nodes():
     wide = config(num_workers=1, cpus_per_worker=1, clustering__num_cpus=4)
     with pytest.raises(ConfigError, match="fit in sum but not into the nodes"):
-        check_budget(wide, [{"CPU": 3}, {"CPU": 3}])
-    check_budget(wide, [{"CPU": 4}, {"CPU": 3}])
+        check_capacity(wide, [{"CPU": 3}, {"CPU": 3}])
+    check_capacity(wide, [{"CPU": 4}, {"CPU": 3}])
 
 
 def test_the_task_goes_where_no_gpu_is():
     values = {"num_workers": 2, "cpus_per_worker": 4, "clustering.num_cpus": 8, "clustering.borrow": False}
-    check_budget(load_cluster_config(None, values), [{"CPU": 8, "GPU": 2}, {"CPU": 8}])
+    check_capacity(load_cluster_config(None, values), [{"CPU": 8, "GPU": 2}, {"CPU": 8}])
 
 
 def test_an_elastic_run_leaves_room_for_the_clustering():

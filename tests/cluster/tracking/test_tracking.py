@@ -1,3 +1,5 @@
+import io
+import json
 import threading
 import time
 
@@ -5,40 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cluster import tracking
-from cluster.hooks import open_reporter
+from cluster.reporting import open_reporter
 from cluster.storage import RunFolder
-from cluster.trackers import wandb_mode
-from cluster.tracking import Background, run_of, track
+from cluster.tracking import background
+from cluster.tracking.background import Background
+from cluster.tracking.interface import TrackedRun, TrackerError, is_tracked
+from cluster.tracking.reporter import TrackingReporter, run_of
+from cluster.tracking.wandb_run import WandbRun, wandb_mode
 from ecul.engine.interfaces import FitResult
 from ecul.errors import ConfigError, TrainingError
-from tests.tune.wandb_files import offline_runs
+from tests.cluster.tracking.wandb_files import offline_runs
 
-FACTS = {"dataset": "x", "num_training_images": 1, "num_test_images": 1, "device": "cpu"}
+PROVENANCE = {"dataset": "x", "num_training_images": 1, "num_test_images": 1, "device": "cpu"}
 EPOCHS = [{"epoch": float(epoch), "stage": 1.0, "seconds/train": 1.0, "loss/total": 1.0} for epoch in (1, 2)]
 KEY = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Inner:
-    """A reporter that remembers."""
-
-    def __init__(self):
-        self.calls, self.warnings = [], []
-
-    def start(self, config, facts, *, epoch):
-        self.calls.append("start")
-
-    def progress(self, epoch, step, num_steps):
-        self.calls.append("progress")
-
-    def epoch(self, record):
-        self.calls.append("epoch")
-
-    def warn(self, message):
-        self.warnings.append(message)
-
-    def finish(self, result):
-        self.calls.append("finish")
 
 
 @pytest.fixture
@@ -59,40 +41,43 @@ def service():
     wandb.teardown()
 
 
-def drive(reporter, config, epochs=2):
+def drive(folder, tracker, config, epochs=2):
+    """Reports a whole run to a tracker and returns the warnings."""
+    warnings = []
+    reporter = TrackingReporter(folder, tracker, warnings.append)
     reporter.start(config, {"dataset": "x"}, epoch=0)
     for epoch in range(1, epochs + 1):
         reporter.progress(epoch, 1, 1)
         reporter.epoch({"epoch": float(epoch), "loss/total": 1.0 / epoch})
     reporter.finish(FitResult(epochs, (), {"evaluation/map": 0.5}))
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture, "png")
+    reporter.picture("curves", picture.getvalue())
+    reporter.close()
+    return warnings
 
 
 def test_a_run_is_kept_offline_without_a_key_and_reads_back(wandb_home, tiny_config, caplog):
     caplog.set_level("INFO")
     folder = RunFolder(str(wandb_home), "run")
-    folder.local.mkdir()
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder.local / "curves.png")
-    inner = Inner()
-    drive(track(inner, folder, "wandb"), tiny_config())
-    assert inner.warnings == []
-    assert inner.calls == ["start", "progress", "epoch", "progress", "epoch", "finish"]
+    assert drive(folder, "wandb", tiny_config()) == []
     assert "wandb sync" in caplog.text
     (run,) = offline_runs(folder.local).values()
     assert run["ended"]
     assert run["config"]["stages"] == {"bootstrap": 0, "intra": 1, "united": 2, "iterations": 3}
-    assert run["config"]["facts"] == {"dataset": "x"}
+    assert run["config"]["provenance"] == {"dataset": "x"}
     epochs = [row for row in run["history"] if "loss/total" in row]
     assert [(row["_step"], row["loss/total"]) for row in epochs] == [(1, 1.0), (2, 0.5)]
     assert any("curves.path" in row for row in run["history"])
     assert run["summary"]["final/evaluation/map"] == 0.5
 
 
-def test_a_training_that_failed_keeps_its_epochs_and_one_that_goes_on_sends_them_again(wandb_home, tiny_config):
+def test_a_training_that_failed_keeps_its_epochs_and_a_resumed_one_sends_them_again(wandb_home, tiny_config):
     folder = RunFolder(str(wandb_home), "run")
 
     def fail():
-        with open_reporter(folder, "wandb") as reporter:
-            reporter.start(tiny_config(), FACTS, epoch=0)
+        with open_reporter(folder, tracker="wandb", profile=False) as reporter:
+            reporter.start(tiny_config(), PROVENANCE, epoch=0)
             reporter.epoch(EPOCHS[0])
             raise TrainingError("no")
 
@@ -105,8 +90,8 @@ def test_a_training_that_failed_keeps_its_epochs_and_one_that_goes_on_sends_them
     for file in folder.local.glob("wandb/offline-run-*/*.wandb"):
         file.unlink()
 
-    with open_reporter(folder, "wandb") as reporter:
-        reporter.start(tiny_config(), FACTS, epoch=1)
+    with open_reporter(folder, tracker="wandb", profile=False) as reporter:
+        reporter.start(tiny_config(), PROVENANCE, epoch=1, history=reporter.history(1))
         reporter.epoch(EPOCHS[1])
     (resumed,) = offline_runs(folder.local).values()
     assert [row["_step"] for row in resumed["history"]] == [1, 2]
@@ -117,9 +102,7 @@ def test_the_checkpoint_is_sent_on_request(wandb_home, tiny_config):
     checkpoint = folder.local / "checkpoints" / "epoch_0002"
     checkpoint.mkdir(parents=True)
     (checkpoint / "state.pt").write_bytes(b"weights")
-    inner = Inner()
-    drive(track(inner, folder, "wandb+checkpoint"), tiny_config())
-    assert inner.warnings == []
+    assert drive(folder, "wandb+checkpoint", tiny_config()) == []
     (run,) = offline_runs(folder.local).values()
     assert run["artifacts"]
 
@@ -128,18 +111,17 @@ def test_no_key_is_left_in_any_file(wandb_home, tiny_config, monkeypatch, caplog
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", "offline")
     folder = RunFolder(str(wandb_home), "run")
-    drive(track(Inner(), folder, "wandb"), tiny_config())
+    drive(folder, "wandb", tiny_config())
     files = [path for path in wandb_home.rglob("*") if path.is_file()]
     assert any(path.suffix == ".wandb" for path in files)
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
     assert KEY not in caplog.text
 
 
-def test_groups_and_folders_come_from_the_environment(wandb_home, monkeypatch):
-    monkeypatch.setenv("WANDB_RUN_GROUP", "sweep")
+def test_the_name_is_the_folders_and_the_place_of_offline_files_can_be_set(wandb_home, monkeypatch):
     monkeypatch.setenv("WANDB_DIR", str(wandb_home / "there"))
     first, second = (run_of(RunFolder(str(wandb_home / name), "00001"), {}) for name in ("a", "b"))
-    assert (first.group, first.kind, first.name) == ("sweep", "trial", "sweep-00001")
+    assert (first.group, first.kind, first.name) == ("", "train", "00001")
     assert first.directory == wandb_home / "there"
     assert first.id != second.id
     assert first.id == run_of(RunFolder(str(wandb_home / "a"), "00001"), {}).id
@@ -166,37 +148,50 @@ def test_a_key_in_the_netrc_file_counts(wandb_home):
     assert wandb_mode() == "online"
 
 
-def test_none_and_disabled_track_nothing(wandb_home, monkeypatch):
-    inner = Inner()
-    assert track(inner, RunFolder(str(wandb_home), "run"), "none") is inner
+def test_none_and_disabled_track_nothing(monkeypatch):
+    assert not is_tracked("none")
+    assert is_tracked("tensorboard")
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert track(inner, RunFolder(str(wandb_home), "run"), "wandb") is inner
+    assert not is_tracked("wandb")
     with pytest.raises(ConfigError, match="unknown tracker"):
-        track(inner, RunFolder(str(wandb_home), "run"), "mlflow")
+        is_tracked("mlflow")
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), RuntimeError("service died"), ImportError("no wandb")])
-def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(wandb_home, tiny_config, monkeypatch, error):
+def test_a_tracker_that_fails_is_reported_once_and_the_run_continues(wandb_home, tiny_config, monkeypatch, error):
     def broken(tracker, run):
         raise error
 
-    monkeypatch.setattr(tracking, "open_run", broken)
-    inner = Inner()
-    drive(track(inner, RunFolder(str(wandb_home), "run"), "wandb"), tiny_config(), epochs=5)
-    assert len(inner.warnings) == 1
-    assert str(error) in inner.warnings[0]
-    assert inner.calls.count("epoch") == 5
-    assert inner.calls[-1] == "finish"
+    monkeypatch.setattr(background, "open_log", broken)
+    folder = RunFolder(str(wandb_home), "run")
+    with open_reporter(folder, tracker="wandb", profile=False) as reporter:
+        reporter.start(tiny_config(), PROVENANCE, epoch=0)
+        for epoch in range(1, 6):
+            reporter.epoch(EPOCHS[0] | {"epoch": float(epoch)})
+        reporter.finish(FitResult(5, (), {}))
+    (warning,) = (folder.local / "warnings.log").read_text().splitlines()
+    assert str(error) in warning
+    events = [json.loads(line)["event"] for line in folder.read("events.jsonl").splitlines()]
+    assert sorted(events) == ["finished", "training", "warning"]
+    assert len(reporter.history(5)) == 5
 
 
-def test_wandbs_own_errors_are_failures_too():
+def test_wandbs_own_errors_are_failures_too(wandb_home, monkeypatch):
+    import wandb
     from wandb.errors import CommError
 
-    told = []
-    background = Background(told.append)
-    background.submit(lambda: (_ for _ in ()).throw(CommError("network")))
-    assert background.close()
-    assert "network" in told[0]
+    def unreachable(**options):
+        raise CommError("network")
+
+    monkeypatch.setattr(wandb, "init", unreachable)
+    run = TrackedRun(id="1", name="run", group="", kind="train", directory=wandb_home)
+    with pytest.raises(TrackerError, match="CommError: network"):
+        WandbRun(run)
+    warnings = []
+    work = Background(warnings.append)
+    work.submit(lambda: WandbRun(run))
+    assert work.close()
+    assert "network" in warnings[0]
 
 
 def test_a_tracker_that_hangs_is_left_behind(wandb_home, tiny_config, monkeypatch):
@@ -206,22 +201,19 @@ def test_a_tracker_that_hangs_is_left_behind(wandb_home, tiny_config, monkeypatc
         forever.wait(30)
         raise OSError("too late")
 
-    monkeypatch.setattr(tracking, "open_run", hang)
-    monkeypatch.setattr(tracking, "_CLOSE_SECONDS", 0.2)
-    inner = Inner()
+    monkeypatch.setattr(background, "open_log", hang)
+    monkeypatch.setattr(background, "_CLOSE_SECONDS", 0.2)
     start = time.monotonic()
-    drive(track(inner, RunFolder(str(wandb_home), "run"), "wandb"), tiny_config())
+    warnings = drive(RunFolder(str(wandb_home), "run"), "wandb", tiny_config())
     assert time.monotonic() - start < 5
-    assert "left behind" in inner.warnings[0]
+    assert "left behind" in warnings[0]
     forever.set()
 
 
-def test_tensorboard_keeps_the_figures(wandb_home, tiny_config):
+def test_tensorboard_keeps_the_metrics(wandb_home, tiny_config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folder = RunFolder(str(wandb_home), "run")
-    inner = Inner()
-    drive(track(inner, folder, "tensorboard"), tiny_config())
-    assert inner.warnings == []
+    assert drive(folder, "tensorboard", tiny_config()) == []
     events = EventAccumulator(str(folder.local / "tensorboard")).Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss/total")] == [(1, 1.0), (2, 0.5)]

@@ -1,4 +1,4 @@
-"""What a reader needs to repeat a run."""
+"""What a reader needs to repeat a run, beside its configuration."""
 
 import platform
 import subprocess
@@ -14,8 +14,8 @@ from ecul.config import Config
 from ecul.data.layouts import ReidDataset, digest
 
 
-def run_facts(config: Config, dataset: ReidDataset, device: torch.device) -> Mapping[str, Any]:
-    """Returns what a reader needs to repeat the run, beside the configuration."""
+def provenance(config: Config, dataset: ReidDataset, device: torch.device) -> Mapping[str, Any]:
+    """Returns versions, commit, device, data and seed by name."""
     names = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "numba", "faiss-gpu", "pydantic")
     return {
         "version": __version__,

@@ -1,7 +1,6 @@
 """The epoch's clustering as a Ray task: features go to the object store once, compact labels come back."""
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,9 +8,11 @@ from typing import Any
 
 import ray
 import ray.exceptions
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from cluster.clustering_shards import TaskGraph, cluster_sharded
 from cluster.config import ClusteringTaskConfig
+from cluster.failures import describe
+from cluster.task_resources import hide_gpus, task_options, task_threads, use_threads
 from ecul.errors import TrainingError
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
 
@@ -24,40 +25,6 @@ LOST = (
     ray.exceptions.LocalRayletDiedError,
 )
 _NOTICE_S = 30.0
-
-
-def hide_gpus(config: ClusteringTaskConfig) -> None:
-    """Keeps a task that reserved no GPU off those of others; one that borrows may use the waiting worker's."""
-    if not config.num_gpus and not config.borrow:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
-
-def task_threads(config: ClusteringTaskConfig) -> int | None:
-    """Threads of a task; None for all of the machine."""
-    if config.num_threads is not None:
-        return config.num_threads
-    return None if config.borrow else max(1, int(config.num_cpus))
-
-
-def use_threads(num_threads: int | None) -> None:
-    """Sets torch's threads, which Ray's OMP_NUM_THREADS=1 keeps at one; the engine's kernels are told by argument."""
-    import torch
-
-    torch.set_num_threads(num_threads or len(os.sched_getaffinity(0)))
-
-
-def task_options(config: ClusteringTaskConfig, name: str) -> dict[str, Any]:
-    """Returns the Ray options of a clustering task. Retries are ours, so that each is seen and the data is put anew."""
-    options: dict[str, Any] = {"max_retries": 0, "name": name, "num_cpus": config.num_cpus, "num_gpus": config.num_gpus}
-    if config.resources:
-        options["resources"] = dict(config.resources)
-    options["scheduling_strategy"] = config.strategy
-    if config.borrow:
-        options |= {"num_cpus": 0, "num_gpus": 0}
-        if not config.resources and config.strategy == "DEFAULT":
-            here = ray.get_runtime_context().get_node_id()
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=True)
-    return options
 
 
 def cluster_bank(
@@ -80,8 +47,8 @@ def import_engine(config: ClusteringTaskConfig) -> None:
     import ecul.clustering.pipeline  # noqa: F401
 
 
-class RemoteCluster:
-    """A `ClusterFn` that runs the clustering as a task somewhere in the cluster."""
+class RemoteClustering:
+    """A `ClusteringFn` that runs the clustering as a task somewhere in the cluster."""
 
     def __init__(self, config: ClusteringTaskConfig, warn: Callable[[str], None]) -> None:
         """Takes the task's resources and whom to tell of lost processes."""
@@ -114,8 +81,6 @@ class RemoteCluster:
         reference = ray.put(bank)
         put_seconds = time.perf_counter() - start
         if self._config.shards > 1:
-            from cluster.clustering_shards import TaskGraph, cluster_sharded
-
             graph = TaskGraph(self._config, task_options(self._config, "clustering"), task_threads(self._config))
             result, seconds = cluster_sharded(reference, bank, request, graph, self._wait_until(deadline))
         else:
@@ -150,9 +115,3 @@ class RemoteCluster:
             return ray.get(reference)
 
         return wait
-
-
-def describe(error: BaseException) -> str:
-    """Returns an error's kind and the first line of its text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -5,13 +5,14 @@ import time
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ecul import runtime
 from ecul.config import Config
 from ecul.data.layouts import ReidDataset
+from ecul.engine.embedding import embed_images
 from ecul.engine.interfaces import Gallery
-from ecul.engine.session import embed_images
-from ecul.engine.setup import image_store
+from ecul.engine.session import image_store
 from ecul.errors import DataError
 from ecul.evaluation.evaluate import evaluate, nearest_images, sample_queries
 from ecul.evaluation.protocols import default_protocols
@@ -29,6 +30,11 @@ class Evaluator:
     def __init__(self, config: Config, dataset: ReidDataset, device: torch.device) -> None:
         """Opens the images of the configured split.
 
+        Args:
+            config: of the run.
+            dataset: with identities.
+            device: where the networks will be.
+
         Raises:
             DataError: the split is asked for but the dataset has none.
         """
@@ -41,8 +47,8 @@ class Evaluator:
         self._store = image_store(config, index.samples.paths)
         self.protocols = config.evaluation.protocols or default_protocols(dataset.layout)
 
-    def embed(self, model: DualStream) -> NDArray[np.float32]:
-        """Returns the split's embeddings, float32 (N, D), on every rank."""
+    def embed(self, model: DualStream) -> Tensor:
+        """Returns the split's embeddings, float32 (N, D), on every rank's device."""
         return embed_images(
             model,
             self._store,
@@ -53,28 +59,29 @@ class Evaluator:
         )
 
     def evaluate(self, model: DualStream) -> Evaluation:
-        """Returns each protocol's result, the figures by name, and a gallery; results are empty but on rank 0.
+        """Returns each protocol's result, the metrics by name, and a gallery; they are empty on all ranks but 0.
 
-        The figures without a protocol's name are those of the first protocol.
+        The metrics without a protocol's name are those of the first protocol.
         """
         start = time.perf_counter()
-        features = self.embed(model)
+        embeddings = self.embed(model)
         if not runtime.is_main():
             return (), {}, None
+        features = embeddings.cpu().numpy()
         rule = self._config.evaluation.gallery_rule
         results = tuple(
             evaluate(features, self._index, protocol=protocol, gallery_rule=rule) for protocol in self.protocols
         )
-        figures = {
+        metrics = {
             f"evaluation/{result.protocol}/{name}": value
             for result in results
             for name, value in result.summary().items()
             if not name.endswith("_std")
         }
         first = results[0].summary()
-        figures |= {f"evaluation/{name}": first[name] for name in ("rank1", "map", "minp")}
-        figures["seconds/evaluate"] = time.perf_counter() - start
-        return results, figures, self._gallery(features)
+        metrics |= {f"evaluation/{name}": first[name] for name in ("rank1", "map", "minp")}
+        metrics["seconds/evaluate"] = time.perf_counter() - start
+        return results, metrics, self._gallery(features)
 
     def _gallery(self, features: NDArray[np.float32]) -> Gallery:
         protocol, rule = self.protocols[0], self._config.evaluation.gallery_rule

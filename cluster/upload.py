@@ -1,4 +1,4 @@
-"""What a job would upload as its working directory, measured before anything is sent."""
+"""The files that a job would upload as its working directory, measured before anything is sent."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ _SHOWN = 8
 EXCLUDES = (".git", ".venv", "venv", "runs", "wandb", "demo", "__pycache__", "*.pt", "*.safetensors.partial")
 
 
-def package_files(folder: Path, excludes: tuple[str, ...] = EXCLUDES) -> dict[str, int]:
+def upload_files(folder: Path, excludes: tuple[str, ...] = EXCLUDES) -> dict[str, int]:
     """Returns the bytes of each file that Ray would upload, by its path in the folder.
 
     Args:
@@ -32,7 +32,7 @@ def package_files(folder: Path, excludes: tuple[str, ...] = EXCLUDES) -> dict[st
     return sizes
 
 
-def check_package(folder: Path, *, limit_mib: float) -> int:
+def check_upload(folder: Path, *, limit_mib: float) -> int:
     """Returns the bytes of the working directory.
 
     Raises:
@@ -40,7 +40,7 @@ def check_package(folder: Path, *, limit_mib: float) -> int:
     """
     if not folder.is_dir():
         raise ConfigError(f"--working-dir {folder} is no folder")
-    sizes = package_files(folder)
+    sizes = upload_files(folder)
     total = sum(sizes.values())
     if total > limit_mib * _MIB:
         largest = sorted(sizes, key=lambda name: -sizes[name])[:_SHOWN]

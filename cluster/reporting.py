@@ -1,0 +1,100 @@
+"""Reports of a training over Ray: the run directory on any storage, events, profiler and experiment tracker."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cluster.storage import RunFolder, epoch_records, record_event
+from cluster.tracking.interface import is_tracked
+from cluster.tracking.reporter import TrackingReporter
+from ecul import runtime
+from ecul.config import Config
+from ecul.engine.interfaces import FitResult, Record, Reporter, Reporters
+from ecul.engine.profiling import Profiler
+from ecul.engine.run_directory import WARNINGS_FILE, RunDirectory
+
+
+class RemoteRunDirectory(RunDirectory):
+    """A run directory on remote storage: written locally, and copied there after each epoch."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Writes nothing yet; `folder` is the run's."""
+        self._folder = folder
+        self._local = Path(tempfile.mkdtemp(prefix="ecul-run-"))
+        super().__init__(self._local)
+
+    def history(self, epoch: int) -> Sequence[Record]:
+        """Returns the remote lines of metrics.jsonl up to an epoch."""
+        return [record for record in epoch_records(self._folder) if record["epoch"] <= epoch]
+
+    def start(
+        self, config: Config, provenance: Mapping[str, Any], *, epoch: int, history: Sequence[Record] = ()
+    ) -> None:
+        """Writes the first files. On resume, earlier warnings are fetched so that they are kept."""
+        if epoch and (content := self._folder.read(WARNINGS_FILE)) is not None:
+            (self._local / WARNINGS_FILE).write_bytes(content)
+        super().start(config, provenance, epoch=epoch, history=history)
+        self._folder.upload(self._local)
+
+    def epoch(self, record: Record) -> None:
+        """Writes the epoch's metrics."""
+        super().epoch(record)
+        self._folder.upload(self._local)
+
+    def picture(self, name: str, content: bytes) -> None:
+        """Writes a picture."""
+        self._folder.write(f"{name}.png", content)
+
+    def finish(self, result: FitResult) -> None:
+        """Writes the final metrics."""
+        super().finish(result)
+        self._folder.upload(self._local)
+
+
+class Events(Reporter):
+    """Adds each start, warning and end to the run's events."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Writes nothing yet; `folder` is the run's."""
+        self._folder = folder
+
+    def start(
+        self, config: Config, provenance: Mapping[str, Any], *, epoch: int, history: Sequence[Record] = ()
+    ) -> None:
+        """Records after which epoch the run starts, and its number of workers."""
+        record_event(self._folder, "training", after_epoch=epoch, num_workers=runtime.world_size())
+
+    def warn(self, message: str) -> None:
+        """Records the warning."""
+        record_event(self._folder, "warning", message=message)
+
+    def finish(self, result: FitResult) -> None:
+        """Records the end."""
+        record_event(self._folder, "finished", epoch=result.epoch)
+
+
+@contextmanager
+def open_reporter(folder: RunFolder, *, tracker: str, profile: bool) -> Iterator[Reporter]:
+    """Yields the run's reporter, and closes it also where training fails.
+
+    Args:
+        folder: of the run.
+        tracker: one of `cluster.tracking.interface.TRACKERS`.
+        profile: leave a profiler trace of some steps in the run.
+
+    Raises:
+        ConfigError: the tracker is unknown.
+    """
+    directory = RunDirectory(folder.local) if folder.local is not None else RemoteRunDirectory(folder)
+    record = Reporters([directory, Events(folder)])
+    extra: list[Reporter] = [Profiler(folder.write)] if profile else []
+    if is_tracked(tracker):
+        # A tracker's failure is a warning of the run, so it goes to the reporters that record it.
+        extra.append(TrackingReporter(folder, tracker, record.warn))
+    reporter = Reporters([record, *extra])
+    try:
+        yield reporter
+    finally:
+        reporter.close()

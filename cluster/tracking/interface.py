@@ -1,0 +1,92 @@
+"""What a tracker offers and how it shows a run; opens the tracker that is asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+from ecul.engine.interfaces import Record
+from ecul.errors import ConfigError, EculError
+
+Tracker = Literal["none", "wandb", "wandb+checkpoint", "tensorboard"]
+TRACKERS: tuple[str, ...] = get_args(Tracker)
+
+
+class TrackerError(EculError):
+    """A tracker failed. It ends the tracking, never the run."""
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as a tracker shows it.
+
+    Attributes:
+        id: equal for a run that is resumed, different for all others.
+        name: shown in the tracker's lists.
+        group: name under which runs are shown together, such as a sweep's; empty for none.
+        kind: `train`, `trial` or `sweep`.
+        directory: where offline files go.
+        config: the settings that the run was started with.
+    """
+
+    id: str
+    name: str
+    group: str
+    kind: str
+    directory: Path
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class RunLog(Protocol):
+    """An opened run of a tracker."""
+
+    def log(self, metrics: Record, *, step: int) -> None:
+        """Adds metrics at a step; the same step again replaces them."""
+        ...
+
+    def image(self, name: str, content: bytes) -> None:
+        """Adds a picture, PNG or JPEG."""
+        ...
+
+    def table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
+        """Adds a table."""
+        ...
+
+    def summary(self, metrics: Mapping[str, Any]) -> None:
+        """Sets the run's final metrics."""
+        ...
+
+    def file(self, name: str, content: bytes) -> None:
+        """Adds a file, such as a checkpoint."""
+        ...
+
+    def finish(self) -> None:
+        """Ends the run."""
+        ...
+
+
+def open_log(tracker: str, run: TrackedRun) -> RunLog:
+    """Returns an opened run of a tracker other than `none`."""
+    # Imported on demand: W&B takes a second to import, and most runs use no tracker.
+    if tracker == "tensorboard":
+        from cluster.tracking.tensorboard_run import TensorBoardRun
+
+        return TensorBoardRun(run)
+    from cluster.tracking.wandb_run import WandbRun
+
+    return WandbRun(run)
+
+
+def is_tracked(tracker: str) -> bool:
+    """Returns whether this tracker records anything: not `none`, and not W&B with WANDB_MODE=disabled.
+
+    Raises:
+        ConfigError: the tracker is unknown.
+    """
+    if tracker not in TRACKERS:
+        raise ConfigError(f"unknown tracker {tracker!r}; take one of {', '.join(TRACKERS)}")
+    if tracker.startswith("wandb"):
+        from cluster.tracking.wandb_run import wandb_mode
+
+        return wandb_mode() != "disabled"
+    return tracker != "none"

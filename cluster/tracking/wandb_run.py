@@ -1,0 +1,121 @@
+"""A run in Weights & Biases."""
+
+import functools
+import io
+import logging
+import netrc
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlparse
+
+from PIL import Image
+
+from cluster.tracking.interface import TrackedRun, TrackerError
+from ecul.engine.interfaces import Record
+
+log = logging.getLogger(__name__)
+
+PROJECT = "ecul"
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def wandb_mode() -> str:
+    """Returns `online`, `offline` or `disabled`: WANDB_MODE if it is set, else `online` if a key is found."""
+    if mode := os.environ.get("WANDB_MODE"):
+        return mode
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return "online"
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return "online" if netrc.netrc(os.environ.get("NETRC")).authenticators(host) else "offline"
+    except (OSError, netrc.NetrcParseError):
+        return "offline"
+
+
+def _with_our_errors(
+    method: Callable[Concatenate["WandbRun", P], R],
+) -> Callable[Concatenate["WandbRun", P], R]:
+    """Returns the method with W&B's own exceptions raised as `TrackerError`."""
+
+    @functools.wraps(method)
+    def translated(self: "WandbRun", *args: P.args, **kwargs: P.kwargs) -> R:
+        from wandb.errors import Error
+
+        try:
+            return method(self, *args, **kwargs)
+        except Error as error:
+            raise TrackerError(f"{type(error).__name__}: {error}") from error
+
+    return translated
+
+
+class WandbRun:
+    """A `RunLog` of Weights & Biases.
+
+    Every method raises `TrackerError` where W&B reports a failure.
+    """
+
+    @_with_our_errors
+    def __init__(self, run: TrackedRun) -> None:
+        """Opens the run; one with a known id is continued."""
+        import wandb
+
+        self._wandb = wandb
+        mode = wandb_mode()
+        run.directory.mkdir(parents=True, exist_ok=True)
+        # Console output, code, git state and machine facts stay out: the run directory has them, and they may hold
+        # secrets.
+        quiet = wandb.Settings(
+            silent=True, console="off", disable_git=True, disable_code=True, x_disable_meta=True, init_timeout=30
+        )
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            id=run.id,
+            name=run.name,
+            group=run.group or None,
+            job_type=run.kind,
+            dir=run.directory,
+            config=dict(run.config),
+            mode=mode,  # pyright: ignore[reportArgumentType]
+            resume="allow",
+            reinit="create_new",
+            settings=quiet,
+        )
+        if mode == "offline" and run.kind == "train":
+            log.info("W&B is offline; upload later with: wandb sync %s", run.directory / "wandb" / "offline-run-*")
+
+    @_with_our_errors
+    def log(self, metrics: Record, *, step: int) -> None:
+        """Adds metrics at a step."""
+        self._run.log(dict(metrics), step=step, commit=True)
+
+    @_with_our_errors
+    def image(self, name: str, content: bytes) -> None:
+        """Adds a picture."""
+        self._run.log({name: self._wandb.Image(Image.open(io.BytesIO(content)))})
+
+    @_with_our_errors
+    def table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
+        """Adds a table."""
+        self._run.log({name: self._wandb.Table(columns=[*columns], data=[*rows])})
+
+    @_with_our_errors
+    def summary(self, metrics: Mapping[str, Any]) -> None:
+        """Sets final metrics."""
+        self._run.summary.update(dict(metrics))
+
+    @_with_our_errors
+    def file(self, name: str, content: bytes) -> None:
+        """Adds a file as an artifact."""
+        artifact = self._wandb.Artifact(f"{self._run.id}-{Path(name).stem}", type="model")
+        with artifact.new_file(name, mode="wb") as file:
+            file.write(content)
+        self._run.log_artifact(artifact)
+
+    @_with_our_errors
+    def finish(self) -> None:
+        """Ends the run."""
+        self._run.finish()

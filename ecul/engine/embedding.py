@@ -1,0 +1,44 @@
+"""Embeddings of all images of an index."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ecul import runtime
+from ecul.data.dataset import ImageStore
+from ecul.data.transforms import normalise
+from ecul.features.extract import extract
+from ecul.models.backbone import DualStream
+from ecul.types import SampleIndex
+
+
+def embed_images(
+    model: DualStream, store: ImageStore, samples: SampleIndex, *, device: torch.device, batch_size: int, autocast: bool
+) -> Float[Tensor, "N D"]:
+    """Returns unit embeddings, float32 in index order; every rank embeds its share and gets all of them.
+
+    Args:
+        model: on `device`; it is put into evaluation mode.
+        store: decoded images of the index.
+        samples: the index.
+        device: where the embeddings shall be.
+        batch_size: images a forward pass.
+        autocast: use bfloat16 on a GPU.
+    """
+    num_images = len(samples)
+    # Equal consecutive shares; the last ranks may have less, or nothing.
+    share = -(-num_images // runtime.world_size())
+    positions = np.arange(num_images)[runtime.rank() * share : (runtime.rank() + 1) * share]
+    model.eval()
+    with torch.autocast(device.type, torch.bfloat16, enabled=autocast and device.type == "cuda"):
+        features = extract(
+            model.embed,
+            lambda wanted: normalise(store.get(wanted).to(device)),
+            samples.modality,
+            positions,
+            batch_size=batch_size,
+        )
+    if not len(positions):
+        features = torch.empty((0, model.embedding_dim), device=device)
+    return runtime.gather_uneven_rows(features)
