@@ -8,17 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from ecul.errors import ConfigError
-from ecul.settings import merge
-
-
-class Strict(BaseModel):
-    """A frozen record that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from ecul.schema import Strict, check, load_yaml, merge
 
 
 class ClusteringTaskConfig(Strict):
@@ -127,16 +119,9 @@ def load_cluster_config(path: str | Path | None, values: Mapping[str, Any] | Non
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a value is out of range.
     """
-    tree: Any = {}
+    tree: dict[str, Any] = {}
     if path is not None:
-        try:
-            tree = yaml.safe_load(Path(path).read_text()) or {}
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}; shipped ones are in configs/cluster/") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(tree, dict):
-            raise ConfigError(f"{path} holds {type(tree).__name__}, expected keys such as num_workers, clustering")
+        tree = load_yaml(path, what="cluster configuration", keys="num_workers, clustering", shipped="configs/cluster/")
     return parse_cluster_config(merge(tree, values or {}))
 
 
@@ -146,14 +131,7 @@ def parse_cluster_config(tree: Mapping[str, Any]) -> ClusterConfig:
     Raises:
         ConfigError: a key is unknown or a value is out of range; the text names each.
     """
-    try:
-        return ClusterConfig.model_validate(tree)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in item['loc']) or 'cluster'}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
-        ]
-        raise ConfigError("cluster configuration: " + "; ".join(lines)) from None
+    return check(ClusterConfig, tree, what="cluster configuration")
 
 
 def local_defaults(cluster: ClusterConfig, *, at_once: int = 1) -> ClusterConfig:

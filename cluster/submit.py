@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.command import OneLineParser, run_command
 from cluster.environment import prepare
 from cluster.upload import EXCLUDES, check_upload
+from ecul.console import Parser, run_command
 from ecul.errors import ConfigError
 
 EXIT_FAILED = 1
@@ -23,7 +23,7 @@ _SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = OneLineParser(
+    parser = Parser(
         prog="python -m cluster.submit",
         description="Send a command to a Ray cluster as a job. Its exit code is the job's where --follow is given.",
     )

@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from cluster.command import OneLineParser, run_command
 from cluster.config import ClusterConfig, load_cluster_config, local_defaults, parse_cluster_config
 from cluster.environment import connect, prepare
 from cluster.storage import SETTINGS_FILE, RunFolder, read_settings
 from ecul.config import Config
+from ecul.console import Parser, run_command
 from ecul.errors import ConfigError
-from ecul.settings import config_tree, load_config, merge, parse_assignments, parse_config
-
-_RESUMABLE = ("runtime", "evaluation", "stages")
+from ecul.schema import parse_assignments
+from ecul.settings import config_tree, load_config, resumed_config
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = OneLineParser(prog="python -m cluster.train", description="Train, evaluate and draw over a Ray cluster.")
+    parser = Parser(prog="python -m cluster.train", description="Train, evaluate and draw over a Ray cluster.")
     parser.add_argument("--config", metavar="FILE", help="YAML configuration of the training, as for ecul train")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="replace a setting of it")
     parser.add_argument("--cluster", metavar="FILE", help="YAML of the cluster, such as configs/cluster/one-node.yaml")
@@ -86,11 +85,7 @@ def _resumed(args: argparse.Namespace) -> tuple[str, Config, ClusterConfig]:
     if args.config or args.name:
         raise ConfigError("--resume takes its configuration and name from the run; leave out --config and --name")
     settings = read_settings(RunFolder(args.storage, args.resume))
-    changes = parse_assignments(_overrides(args))
-    fixed = [path for path in changes if path.split(".")[0] not in _RESUMABLE]
-    if fixed:
-        raise ConfigError(f"a resumed run keeps {', '.join(fixed)}; only {', '.join(_RESUMABLE)} may change")
-    config = parse_config(merge(settings["config"], changes))
+    config = resumed_config(settings["config"], parse_assignments(_overrides(args)))
     if args.cluster:
         return args.resume, config, load_cluster_config(args.cluster, _cluster_values(args))
     return args.resume, config, parse_cluster_config(settings["cluster"]).updated(_cluster_values(args))

@@ -15,7 +15,7 @@ from cluster.storage import RunFolder, record_event, resolve_storage
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult
 from ecul.errors import EculError, TrainingError
-from ecul.settings import config_tree, merge, parse_config
+from ecul.settings import config_tree, updated
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def worker_settings(config: Config, cluster: ClusterConfig, *, name: str, storag
         if value is not None and "/" in value:
             changes[path] = resolve_storage(value)
     return {
-        "config": config_tree(parse_config(merge(config_tree(config), changes))),
+        "config": config_tree(updated(config, changes)),
         "cluster": cluster.model_dump(mode="json"),
         "name": name,
         "storage": resolve_storage(storage),

@@ -7,7 +7,7 @@ from ecul.errors import ConfigError
 
 _MIB = 2**20
 _SHOWN = 8
-EXCLUDES = (".git", ".venv", "venv", "runs", "wandb", "demo", "__pycache__", "*.pt", "*.safetensors.partial")
+EXCLUDES = (".git", ".venv", "venv", "runs", "wandb", "demo", "__pycache__", "*.pt", "*.partial")
 
 
 def upload_files(folder: Path, excludes: tuple[str, ...] = EXCLUDES) -> dict[str, int]:

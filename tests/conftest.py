@@ -10,7 +10,8 @@ import torch
 from cluster.environment import prepare
 from ecul.config import Config
 from ecul.data.synthetic import synthesize
-from ecul.settings import merge, parse_config
+from ecul.schema import merge
+from ecul.settings import parse_config
 
 # Ray reads these when it is imported, so before any test module does: its sockets stay on loopback, and tokens are for
 # the tests of jobs alone.

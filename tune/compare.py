@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from cluster.command import OneLineParser, run_command
+from ecul.console import Parser, run_command
 
 if TYPE_CHECKING:
     from ecul.config import Config
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = OneLineParser(
+    parser = Parser(
         prog="python -m tune.compare",
         description="Train the base configuration and a sweep's best point anew with several seeds, both judged on the "
         "validation people. What is done already is not repeated.",
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compare(folder: Path, seeds: Sequence[int]) -> int:
-    from ecul.engine.interfaces import write_atomically
+    from ecul.files import write_atomically
     from tune.config import load_sweep
     from tune.plan import best_values
     from tune.space.build import base_config, build_space, from_first_epoch

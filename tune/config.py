@@ -5,19 +5,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from ecul.errors import ConfigError
+from ecul.schema import Strict, check, load_yaml, merge
 from tune.objectives import check_objective
 
 Fidelity = Literal["features", "full"]
 Sampler = Literal["tpe", "cmaes", "random", "qmc", "grid"]
-
-
-class Strict(BaseModel):
-    """A frozen record that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DomainConfig(Strict):
@@ -171,24 +166,8 @@ def load_sweep(path: str | Path, changes: Mapping[str, Any] | None = None) -> Sw
     Raises:
         ConfigError: the file cannot be read, a key is unknown or a value is out of range.
     """
-    from ecul.settings import merge
-
-    try:
-        tree = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read sweep {path}: {error.strerror}; shipped ones are in configs/tune/") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"sweep {path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"sweep {path} holds {type(tree).__name__}, expected keys such as base, space, objectives")
-    try:
-        return SweepConfig.model_validate(merge(tree, dict(changes or {})))
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(part) for part in item['loc']) or 'sweep'}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
-        ]
-        raise ConfigError(f"sweep {path}: " + "; ".join(problems)) from None
+    tree = load_yaml(path, what="sweep", keys="base, space, objectives", shipped="configs/tune/")
+    return check(SweepConfig, merge(tree, dict(changes or {})), what=f"sweep {path}")
 
 
 def sweep_text(sweep: SweepConfig) -> str:

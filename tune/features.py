@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.command import OneLineParser, run_command
+from ecul.console import Parser, run_command
 from ecul.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = OneLineParser(
+    parser = Parser(
         prog="python -m tune.features", description="Save a feature bank for `python -m tune.run --fidelity features`."
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="run directory or checkpoint, best of stage 1")
@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _write(args: argparse.Namespace) -> int:
     from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
     from ecul.engine.state import checkpoint_config
-    from ecul.settings import apply_overrides, config_tree, load_config, parse_config
+    from ecul.schema import parse_assignments
+    from ecul.settings import load_config, updated
     from tune.trials.bank import save_bank
     from tune.trials.held_out import held_people_out
 
@@ -46,7 +47,7 @@ def _write(args: argparse.Namespace) -> int:
         raise ConfigError("give a RUN (directory or checkpoint), or --config FILE for its starting weights")
     if args.run:
         checkpoint = read_checkpoint(find_checkpoint(Path(args.run)))
-        config = parse_config(apply_overrides(config_tree(checkpoint_config(checkpoint)), args.set))
+        config = updated(checkpoint_config(checkpoint), parse_assignments(args.set))
         held_out = held_people_out(args.run)
     else:
         checkpoint, held_out = None, True

@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 from cluster.config import ClusterConfig, load_cluster_config
 from cluster.tracking.interface import is_tracked
 from ecul.engine.checkpoints import open_run
-from ecul.engine.interfaces import write_atomically
 from ecul.errors import ConfigError
+from ecul.files import write_atomically
 from ecul.settings import config_tree
 from tune.config import SweepConfig, load_sweep, sweep_text
 from tune.space.build import base_config, build_space, default_values, original_config

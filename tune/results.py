@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.command import OneLineParser, run_command
+from ecul.console import Parser, run_command
 from ecul.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = OneLineParser(prog="python -m tune.results", description="Show what a sweep found.")
+    parser = Parser(prog="python -m tune.results", description="Show what a sweep found.")
     parser.add_argument("name", metavar="NAME", help="of the sweep")
     parser.add_argument("--storage", default="runs/tune", metavar="FOLDER")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials in the table")
@@ -55,7 +55,7 @@ def write_report(folder: Path, *, top: int = 10) -> Report:
     """
     import optuna
 
-    from ecul.engine.interfaces import write_atomically
+    from ecul.files import write_atomically
     from tune.config import load_sweep
     from tune.report.analysis import analyse
     from tune.report.markdown import best_yaml, report_text

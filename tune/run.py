@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.command import OneLineParser, run_command
 from cluster.environment import connect, prepare
-from ecul.cli import EXIT_INTERRUPTED
+from ecul.console import EXIT_INTERRUPTED, Parser, run_command
 from ecul.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ _FIXED_ON_RESUME = ("config", "name", "fidelity", "bank", "warm_start", "tracker
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = OneLineParser(prog="python -m tune.run", description="Search hyperparameters.")
+    parser = Parser(prog="python -m tune.run", description="Search hyperparameters.")
     parser.add_argument("--config", metavar="FILE", help="YAML of the sweep, such as configs/tune/emcc.yaml")
     parser.add_argument("--name", metavar="NAME", help="of the sweep (default: the file's name and the fidelity)")
     parser.add_argument("--resume", metavar="NAME", help="go on with a stopped sweep, or add trials to a finished one")
@@ -94,7 +93,7 @@ def _name(args: argparse.Namespace) -> str:
 
 
 def _sweep(args: argparse.Namespace, folder: Path) -> Any:
-    from ecul.settings import parse_assignments
+    from ecul.schema import parse_assignments
     from tune.config import load_sweep
     from tune.sweep import SWEEP_FILE
 

@@ -7,7 +7,7 @@ from ecul.config import Config
 from ecul.engine.epoch import run_epoch
 from ecul.engine.interfaces import Reporter
 from ecul.engine.session import open_data, open_session
-from ecul.settings import config_tree, merge, parse_config
+from ecul.settings import updated
 
 _WARM_UP_STEPS = 3
 _PREFIX = "ecul/"
@@ -27,7 +27,7 @@ def time_training(config: Config, *, steps: int) -> dict[str, float]:
     metrics: dict[str, float] = {}
     last = config.num_epochs
     for num_steps in (_WARM_UP_STEPS, steps):
-        short = parse_config(merge(config_tree(config), {"stages.iterations": num_steps}))
+        short = updated(config, {"stages.iterations": num_steps})
         session, state = open_session(short, dataset, clustering_fn=cluster_epoch, reporter=Reporter())
         metrics = run_epoch(session, state, last)
     on_gpu = session.device.type == "cuda"

@@ -1,16 +1,15 @@
 """Features in, labels and graphs out, as .npz files."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
-from zipfile import BadZipFile
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ecul.errors import DataError
+from ecul.files import read_npz, replacing
 from ecul.types import FeatureBank, IntArray, Modality
 
 UNIT_TOLERANCE = 1e-5
@@ -24,10 +23,7 @@ def read_features(path: str | Path) -> tuple[FeatureBank, IntArray | None]:
     Raises:
         DataError: the file cannot be read, or an array is missing, misshapen, not finite or out of range.
     """
-    arrays = _load(Path(path))
-    missing = [name for name in ("features", "modality", "camera") if name not in arrays]
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(arrays) or 'nothing'}")
+    arrays = read_npz(path, ("features", "modality", "camera"), optional=("identity",), what="features")
     features = arrays["features"]
     if features.ndim != 2 or features.dtype.kind not in "fiu" or not features.shape[1]:
         raise DataError(f"{path}: features are {features.dtype} {features.shape}, expected numbers (N, D)")
@@ -40,16 +36,6 @@ def read_features(path: str | Path) -> tuple[FeatureBank, IntArray | None]:
 
 
 _WHOLE = ("modality", "camera", "identity")
-
-
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = [name for name in archive.files if name in ("features", *_WHOLE)]
-            return {name: archive[name] for name in names}
-    except (OSError, ValueError, BadZipFile, EOFError, AttributeError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a readable .npz of arrays"
-        raise DataError(f"cannot read features {path}: {reason}") from None
 
 
 def _whole(path: str | Path, name: str, values: NDArray[Any], num: int) -> IntArray:
@@ -93,14 +79,8 @@ def write_graph(path: str | Path, graph: sp.csr_array) -> None:
 
 
 def _write(path: Path, save: Callable[[IO[bytes]], Any]) -> None:
-    """Writes beside the target and renames, so that no half file is left."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             save(file)
-        partial.replace(path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)

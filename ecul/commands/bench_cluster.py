@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
         ConfigError: a size, a number of groups or a parameter that cannot be used.
     """
     from ecul.bench import clustering as growth
-    from ecul.settings import clustering_parameters, parse_assignments
+    from ecul.schema import parse_assignments
+    from ecul.settings import clustering_parameters
 
     _check(args)
     parameters = clustering_parameters(args.preset, {**parse_assignments(args.set), "index": args.index})

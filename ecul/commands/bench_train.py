@@ -19,8 +19,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Prints the figures and returns 0."""
     from ecul.bench.training import time_training
-    from ecul.engine.interfaces import write_atomically
     from ecul.errors import ConfigError
+    from ecul.files import write_atomically
     from ecul.settings import load_config
 
     if args.steps < 1:

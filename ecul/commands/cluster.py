@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     from ecul.clustering.files import read_features, write_graph, write_labels
     from ecul.clustering.pipeline import cluster
     from ecul.errors import ConfigError
-    from ecul.settings import clustering_parameters, parse_assignments
+    from ecul.schema import parse_assignments
+    from ecul.settings import clustering_parameters
 
     if args.threads is not None and args.threads < 1:
         raise ConfigError(f"--threads is {args.threads}, expected at least 1")

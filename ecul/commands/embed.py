@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -28,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from ecul.data.dataset import ImageStore
     from ecul.data.transforms import normalise
     from ecul.features.extract import extract
+    from ecul.files import replacing
     from ecul.models.weights import model_from_file
     from ecul.types import Modality
 
@@ -43,9 +43,8 @@ def run(args: argparse.Namespace) -> int:
         np.arange(len(args.images)),
         batch_size=args.batch_size,
     )
-    features = features.cpu().numpy()
-    partial = f"{args.out}.partial.npz"
-    np.savez(partial, features=features, paths=np.array(args.images))
-    os.replace(partial, args.out)
+    rows = features.cpu().numpy()
+    with replacing(Path(args.out)) as partial, partial.open("wb") as file:
+        np.savez(file, features=rows, paths=np.array(args.images))
     log.info("%d embeddings of size %d written to %s", *features.shape, args.out)
     return 0

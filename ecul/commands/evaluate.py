@@ -24,11 +24,12 @@ def run(args: argparse.Namespace) -> int:
     from ecul import runtime
     from ecul.engine.checkpoints import network_of, open_run
     from ecul.engine.evaluator import Evaluator
-    from ecul.engine.interfaces import FitResult, write_atomically
+    from ecul.engine.interfaces import FitResult
     from ecul.engine.run_directory import result_tree, summary_table
     from ecul.engine.session import open_data
     from ecul.errors import ConfigError
-    from ecul.settings import config_tree, merge, parse_config
+    from ecul.files import write_atomically
+    from ecul.settings import updated
 
     trained, checkpoint = open_run(args.source)
     if args.trial is not None and args.trial != trained.data.trial:
@@ -38,10 +39,8 @@ def run(args: argparse.Namespace) -> int:
         )
     changes = {"evaluation.protocols": args.protocol, "data.root": args.data, "runtime.device": args.device}
     changes |= {"evaluation.gallery_rule": args.gallery_rule}
-    tree = merge(config_tree(trained), {path: value for path, value in changes.items() if value})
-    if args.data:
-        tree["data"]["layout"] = "auto"
-    config = parse_config(tree)
+    changes |= {"data.layout": "auto"} if args.data else {}
+    config = updated(trained, {path: value for path, value in changes.items() if value})
     device = runtime.pick_device(config.runtime.device)
     model = network_of(trained, checkpoint).to(device)
     results, metrics, gallery = Evaluator(config, open_data(config), device).evaluate(model)

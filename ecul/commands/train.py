@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ecul.config import Config
 
 log = logging.getLogger(__name__)
-_RESUMABLE = ("runtime", "evaluation", "stages")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -75,7 +74,8 @@ def _fresh(args: argparse.Namespace) -> "tuple[Config, Path]":
 def _resumed(args: argparse.Namespace) -> "tuple[Config, Path]":
     from ecul.engine.checkpoints import LocalStore
     from ecul.engine.state import checkpoint_config
-    from ecul.settings import config_tree, merge, parse_assignments, parse_config
+    from ecul.schema import parse_assignments
+    from ecul.settings import config_tree, resumed_config
 
     if args.config or args.out:
         raise ConfigError("--resume takes its configuration and folder from the run; leave out --config and --out")
@@ -84,10 +84,7 @@ def _resumed(args: argparse.Namespace) -> "tuple[Config, Path]":
     if checkpoint is None:
         raise CheckpointError(f"{folder} has no checkpoints/epoch_*/state.pt to resume from")
     changes = parse_assignments(_overrides(args))
-    fixed = [path for path in changes if path.split(".")[0] not in _RESUMABLE]
-    if fixed:
-        raise ConfigError(f"a resumed run keeps {', '.join(fixed)}; only {', '.join(_RESUMABLE)} may change")
-    return parse_config(merge(config_tree(checkpoint_config(checkpoint)), changes)), folder
+    return resumed_config(config_tree(checkpoint_config(checkpoint)), changes), folder
 
 
 def _overrides(args: argparse.Namespace) -> list[str]:

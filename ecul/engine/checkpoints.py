@@ -20,6 +20,7 @@ from ecul.config import Config
 from ecul.engine.interfaces import Record
 from ecul.engine.state import check_checkpoint, checkpoint_config
 from ecul.errors import CheckpointError
+from ecul.files import replacing
 from ecul.models.backbone import DualStream, build_model
 
 log = logging.getLogger(__name__)
@@ -60,17 +61,14 @@ class LocalStore:
             CheckpointError: it cannot be written; the ones before it are untouched.
         """
         path = self._run / checkpoint_path(checkpoint["epoch"])
-        partial = path.with_suffix(".partial")
         with _interrupts_wait():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with partial.open("wb") as file:
+                with replacing(path) as partial, partial.open("wb") as file:
                     torch.save(dict(checkpoint), file)
                     file.flush()
                     os.fsync(file.fileno())
-                partial.replace(path)
             except (OSError, RuntimeError) as error:
-                partial.unlink(missing_ok=True)
                 with suppress(OSError):
                     path.parent.rmdir()  # not empty where a run repeats this epoch
                 raise CheckpointError(f"cannot write {path}: {error}; make room, then resume the run") from None

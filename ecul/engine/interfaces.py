@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from ecul.config import Config
@@ -140,11 +139,3 @@ class CheckpointStore(Protocol):
     def load(self) -> dict[str, Any] | None:
         """Returns the newest state, or None for a new run."""
         ...
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """Replaces a text file in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(content)
-    partial.replace(path)

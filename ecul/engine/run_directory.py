@@ -9,7 +9,8 @@ from typing import Any
 from tqdm import tqdm
 
 from ecul.config import Config
-from ecul.engine.interfaces import FitResult, Record, Reporter, write_atomically
+from ecul.engine.interfaces import FitResult, Record, Reporter
+from ecul.files import write_atomically
 from ecul.settings import config_tree
 from ecul.types import RetrievalResult
 

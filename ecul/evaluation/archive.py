@@ -1,7 +1,5 @@
 """Reads the arrays of a ranking from an `.npz` file of any origin."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TypedDict
 
@@ -9,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecul.errors import DataError
+from ecul.files import read_npz
 
 _CAMERAS = ("query_camera", "gallery_camera")
 _NUMBERS = ("query_id", "gallery_id", *_CAMERAS)
@@ -34,13 +33,10 @@ def read_ranking(path: Path, *, rule: str) -> RankingArrays:
     Raises:
         DataError: a file that cannot be read, or arrays that are missing, misshapen or NaN.
     """
-    stored = _load(path)
+    needed = ["distance", *_NUMBERS[: 2 if rule == "regdb" else 4]]
+    stored = read_npz(path, needed, optional=("llcm_query_camera",), what="a ranking")
     if rule == "llcm" and "llcm_query_camera" in stored:
         stored["query_camera"] = stored["llcm_query_camera"]
-    needed = ["distance", *_NUMBERS[: 2 if rule == "regdb" else 4]]
-    missing = [name for name in needed if name not in stored]
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(sorted(stored)) or 'nothing'}")
     distance = _checked_distance(path, stored["distance"])
     if rule == "regdb":
         for name, size in zip(_CAMERAS, distance.shape, strict=True):
@@ -56,18 +52,6 @@ def read_ranking(path: Path, *, rule: str) -> RankingArrays:
         query_camera=query_camera,
         gallery_camera=gallery_camera,
     )
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an npz file."""
-    try:
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise DataError(f"{path} holds one bare array, expected an .npz archive")
-            return dict(archive.items())
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"cannot read {path} as an .npz archive: {error}") from error
 
 
 def _checked_distance(path: Path, distance: np.ndarray) -> NDArray[np.floating]:

@@ -1,7 +1,6 @@
 """Weights as safetensors files that say what network they are for."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ecul.errors import CheckpointError
+from ecul.files import replacing
 from ecul.models.backbone import DualStream, build_model
 
 SHIPPED = {"synthetic": Path(__file__).parent / "small_synthetic.safetensors"}
@@ -18,11 +18,10 @@ SHIPPED = {"synthetic": Path(__file__).parent / "small_synthetic.safetensors"}
 
 def save_weights(model: DualStream, path: Path, *, description: Mapping[str, Any]) -> None:
     """Writes the weights and a JSON description (at least `backbone`, `height`, `width`) to one file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, partial, metadata={"ecul": json.dumps(dict(description))})
-    os.replace(partial, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={"ecul": json.dumps(dict(description))})
 
 
 def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -1,10 +1,11 @@
 """Saves figures without pyplot's global state."""
 
-import os
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from ecul.files import replacing
 
 
 def save_figure(figure: Figure, path: Path, *, dots_per_inch: int = 120) -> None:
@@ -18,11 +19,6 @@ def save_figure(figure: Figure, path: Path, *, dots_per_inch: int = 120) -> None
     Raises:
         OSError: the folder is missing or full.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as partial:
         # no Software entry: equal figures give equal bytes whatever the matplotlib version writes there
-        FigureCanvasAgg(figure).print_figure(unfinished, format="png", dpi=dots_per_inch, metadata={"Software": None})
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+        FigureCanvasAgg(figure).print_figure(partial, format="png", dpi=dots_per_inch, metadata={"Software": None})

@@ -2,17 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from ecul.config import PRESET_DEFAULTS, config_fields
+from ecul.config import PRESET_DEFAULTS, Config
 from ecul.errors import ConfigError
-from ecul.settings import (
-    apply_overrides,
-    clustering_parameters,
-    config_tree,
-    load_config,
-    merge,
-    parse_assignments,
-    parse_config,
-)
+from ecul.schema import apply_overrides, setting_paths
+from ecul.settings import clustering_parameters, config_tree, load_config, parse_config
 
 MINIMAL = {"data": {"root": "somewhere"}}
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -52,20 +45,6 @@ def test_nothing_to_train_is_refused():
         parse_config({**MINIMAL, "stages": stages})
 
 
-def test_assignment_values_are_yaml():
-    assert parse_assignments(["a.b=1", "c=null", "d=[x, y]", "e=2e-3"]) == {
-        "a.b": 1, "c": None, "d": ["x", "y"], "e": "2e-3",
-    }  # fmt: skip
-    with pytest.raises(ConfigError, match="path=value"):
-        parse_assignments(["novalue"])
-
-
-def test_merge_leaves_the_given_tree_alone():
-    tree = {"a": {"b": 1}}
-    assert merge(tree, {"a.c": 2}) == {"a": {"b": 1, "c": 2}}
-    assert tree == {"a": {"b": 1}}
-
-
 @pytest.mark.parametrize("preset", PRESET_DEFAULTS)
 def test_presets_take_their_own_defaults(preset: str):
     parameters = clustering_parameters(preset, {"eps": 0.5})
@@ -92,4 +71,4 @@ def test_eps_curriculum_ends_at_eps():
 
 
 def test_field_paths_reach_the_leaves():
-    assert {"seed", "clustering.intra.k1", "memory.united.switch_epoch"} <= set(config_fields())
+    assert {"seed", "clustering.intra.k1", "memory.united.switch_epoch"} <= set(setting_paths(Config))

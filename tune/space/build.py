@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from ecul.config import PRESET_DEFAULTS, Config, config_fields
+from ecul.config import PRESET_DEFAULTS, Config
 from ecul.errors import ConfigError
-from ecul.settings import config_tree, load_config, merge, parse_config
+from ecul.schema import merge, setting_paths
+from ecul.settings import config_tree, load_config, parse_config, updated
 from tune.config import DomainConfig, SweepConfig
 from tune.space.search_space import Choice, Constraint, Domain, Numeric, SearchSpace, Value
 
@@ -38,7 +39,7 @@ def base_config(sweep: SweepConfig) -> Config:
     changes: dict[str, Any] = {"data.hold_out_validation": True, "evaluation.split": "validation"}
     if sweep.full.warm_start is not None:
         changes["warm_start"] = sweep.full.warm_start
-    return parse_config(merge(config_tree(config), changes))
+    return updated(config, changes)
 
 
 def trial_config(base: Config, values: Mapping[str, Value]) -> Config:
@@ -120,7 +121,7 @@ def from_first_epoch(values: Mapping[str, Value], space: SearchSpace, base: Conf
 
 
 def _check_path(path: str) -> None:
-    known = config_fields()
+    known = setting_paths(Config)
     if path not in known:
         near = difflib.get_close_matches(path, known, n=1)
         raise ConfigError(f"space: unknown path {path}" + (f"; did you mean {near[0]}?" if near else ""))

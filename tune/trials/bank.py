@@ -1,8 +1,6 @@
 """A saved feature bank: embeddings of the training images, and of held-out people with who they are."""
 
 import json
-import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 
 from ecul.clustering.pipeline import check_bank
 from ecul.errors import DataError
+from ecul.files import read_npz, replacing
 from ecul.types import FeatureBank, IntArray
 
 _ARRAYS = ("features", "modality", "camera")
@@ -45,9 +44,8 @@ def save_bank(bank: TuningBank, path: Path) -> None:
         arrays |= {f"validation_{name}": getattr(bank.validation, name) for name in _ARRAYS}
         arrays["validation_identity"] = bank.identity
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial.npz")
-    np.savez(partial, facts=np.array(json.dumps(dict(bank.facts))), **arrays)
-    os.replace(partial, path)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, facts=np.array(json.dumps(dict(bank.facts))), **arrays)
 
 
 def load_bank(path: Path) -> TuningBank:
@@ -56,20 +54,22 @@ def load_bank(path: Path) -> TuningBank:
     Raises:
         DataError: the file is missing, is something else, or its arrays do not fit together.
     """
+    if not path.is_file():
+        raise DataError(f"no feature bank {path}; make one with `python -m tune.features RUN --out {path}`")
+    held_out = (*(f"validation_{name}" for name in _ARRAYS), "validation_identity")
+    arrays = read_npz(path, _ARRAYS, optional=(*held_out, "facts"), what="a feature bank")
+    found = [name for name in held_out if name in arrays]
+    if found and len(found) < len(held_out):
+        raise DataError(f"{path} has {', '.join(found)} but not all of {', '.join(held_out)}; make the bank again")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
         facts = json.loads(str(arrays.get("facts", "{}")))
         train = _bank(arrays, "")
-        held_out = "validation_features" in arrays
-        validation = _bank(arrays, "validation_") if held_out else None
-        identity = arrays["validation_identity"] if held_out else None
-    except FileNotFoundError:
-        raise DataError(f"no feature bank {path}; make one with `python -m tune.features RUN --out {path}`") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        validation = _bank(arrays, "validation_") if found else None
+    except ValueError as error:
         raise DataError(f"{path} is not a feature bank: {error}") from None
+    identity = arrays["validation_identity"] if found else None
     if validation is not None and (identity is None or identity.shape != (len(validation),)):
-        raise DataError(f"{path}: validation_identity does not fit validation_features; make the bank anew")
+        raise DataError(f"{path}: validation_identity does not fit validation_features; make the bank again")
     return TuningBank(train, validation, identity, facts)
 
 

@@ -12,6 +12,7 @@ from ecul.data import llcm, regdb, sysu
 from ecul.data.synthetic.counters import Stream, uniform
 from ecul.data.synthetic.drawing import Shots
 from ecul.errors import DataError
+from ecul.files import read_npz
 from ecul.types import Modality
 
 _COUNT_KIND, _TRIAL_KIND = 41, 42
@@ -98,11 +99,12 @@ def plan_from_counts(path: Path) -> Plan:
     Raises:
         DataError: the file cannot be used.
     """
-    try:
-        with np.load(path) as file:
-            counts, train, test = (np.asarray(file[name], np.int64) for name in ("counts", "train_id", "test_id"))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: expected an npz file with counts, train_id and test_id ({error})") from None
+    names = ("counts", "train_id", "test_id")
+    arrays = read_npz(path, names, what="a file of image counts")
+    odd = [name for name in names if arrays[name].dtype.kind not in "iu"]
+    if odd:
+        raise DataError(f"{path}: {odd[0]} is {arrays[odd[0]].dtype}, expected whole numbers")
+    counts, train, test = (arrays[name].astype(np.int64) for name in names)
     cameras = sysu.VISIBLE_CAMERAS + sysu.INFRARED_CAMERAS
     if counts.ndim != 2 or len(counts) != len(cameras) or counts.min() < 0 or counts.sum() == 0:
         raise DataError(f"{path}: counts has shape {counts.shape}, expected (6, identities), not negative")

@@ -84,7 +84,7 @@ def test_unreadable_files_are_one_clear_line(tmp_path):
         with pytest.raises(DataError) as caught:
             run_rank(tmp_path / path, "--protocol", "sysu")
         assert "\n" not in str(caught.value)
-        assert path in str(caught.value)
+        assert str(tmp_path / path) in str(caught.value)
 
 
 def test_the_command_ends_with_code_two_and_one_line(tmp_path, capsys, monkeypatch):

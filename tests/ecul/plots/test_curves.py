@@ -68,7 +68,7 @@ def test_a_failed_write_keeps_the_old_picture_and_leaves_nothing(tmp_path, monke
     def refuse(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("ecul.plots.canvas.os.replace", refuse)
+    monkeypatch.setattr("ecul.files.Path.replace", refuse)
     with pytest.raises(OSError, match="no space"):
         save_figure(Figure(), path)
     assert path.read_bytes() == b"old"

@@ -115,7 +115,7 @@ def test_a_constraint_on_a_fixed_number_cuts_the_domain(make):
         ({"int": [2, 4], "float": [2, 4]}, "exactly one of"),
         ({"int": [5, 4]}, "above the high end"),
         ({"float": [0.0, 1.0], "log": True}, "above 0"),
-        ({"int": [2, 4], "stp": 1}, "Extra inputs"),
+        ({"int": [2, 4], "stp": 1}, "did you mean space.clustering.k2.step"),
     ],
 )
 def test_bad_domains_are_refused(make, domain, message):

@@ -1,0 +1,49 @@
+"""What all commands share: a parser with one-line errors, exit codes, and errors turned into one line."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from ecul.errors import EculError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line. Its sub-parsers are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints one line and ends with exit code 2."""
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def run_command(name: str, work: Callable[[], int]) -> int:
+    """Runs a command and returns its exit code.
+
+    Args:
+        name: in front of error messages.
+        work: does the work and returns the exit code.
+
+    Returns:
+        What `work` returned; 2 after an error that a user can mend; 130 after Ctrl-C; 0 when the reader of a pipe
+        (such as `| head`) has seen enough.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        code = work()
+        sys.stdout.flush()  # short outputs are still buffered here; a closed pipe must show inside this block
+        return code
+    except EculError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: interrupted\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; that must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,54 @@
+import subprocess
+import sys
+
+import pytest
+
+from ecul.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, Parser, run_command
+from ecul.errors import ConfigError
+
+
+def test_a_mistake_of_the_user_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]):
+    def work() -> int:
+        raise ConfigError("no such file")
+
+    assert run_command("name", work) == EXIT_BAD_INPUT
+    assert capsys.readouterr().err == "name: no such file\n"
+
+
+def test_an_interrupt_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]):
+    def work() -> int:
+        raise KeyboardInterrupt
+
+    assert run_command("name", work) == EXIT_INTERRUPTED
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_errors_of_the_program_are_not_hidden():
+    def work() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_command("name", work)
+
+
+def test_sub_commands_have_one_line_errors_too(capsys: pytest.CaptureFixture[str]):
+    parser = Parser(prog="name")
+    parser.add_subparsers(required=True).add_parser("part").add_argument("--number", type=int)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["part", "--number", "x"])
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("lines", [3, 200_000])
+def test_a_reader_that_has_seen_enough_is_no_error(lines: int):
+    program = (
+        "import sys; from ecul.console import run_command\n"
+        f"sys.exit(run_command('name', lambda: sys.stdout.write('a line\\n' * {lines}) and 0))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
