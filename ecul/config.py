@@ -3,14 +3,15 @@
 A run is a YAML file checked against `Config`, plus `--set path=value` overrides. Unknown keys are errors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from ecul.names import Backbone, Device, FirstRule, GalleryRule, LayoutName, Preset
+from ecul.schema import Strict
 from ecul.types import ClusteringParameters, SelectionParameters
 
-Preset = Literal["kreciprocal", "modality_balanced", "balanced_neighbours", "camera_aware", "emcc"]
 Epochs = Field(ge=0, le=10_000)
 
 PRESET_DEFAULTS: Mapping[str, Mapping[str, int | str]] = {
@@ -20,12 +21,6 @@ PRESET_DEFAULTS: Mapping[str, Mapping[str, int | str]] = {
     "camera_aware": {"k1_intra": 5, "k1_inter": 20, "k2_intra": 2, "k2_inter": 4},
     "emcc": {"k1": 10, "k2": 4, "k3": 10, "groups": "modality_camera"},
 }
-
-
-class Strict(BaseModel):
-    """A frozen record that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DataConfig(Strict):
@@ -38,7 +33,7 @@ class DataConfig(Strict):
     """
 
     root: str
-    layout: Literal["auto", "sysu", "regdb", "llcm"] = "auto"
+    layout: Literal["auto"] | LayoutName = "auto"
     trial: int = Field(1, ge=1, le=10)
     height: int = Field(288, ge=16, le=1024)
     width: int = Field(144, ge=8, le=1024)
@@ -58,7 +53,7 @@ class ModelConfig(Strict):
         batch_norm: statistics per process (`local`), over all processes (`sync`, GPUs only), or `frozen`.
     """
 
-    backbone: Literal["agw_resnet50", "small"] = "agw_resnet50"
+    backbone: Backbone = "agw_resnet50"
     weights: str = "imagenet"
     non_local: bool = False
     batch_norm: Literal["local", "sync", "frozen"] = "local"
@@ -170,7 +165,7 @@ class TwoStepConfig(Strict):
     """
 
     switch_epoch: int = Epochs
-    first_rule: Literal["random", "hard", "instance"] = "random"
+    first_rule: FirstRule = "random"
     first_momentum: float = Field(0.2, ge=0, lt=1)
     second_momentum: float = Field(0.2, ge=0, lt=1)
 
@@ -243,14 +238,14 @@ class EvaluationConfig(Strict):
     every: int = Field(5, ge=0)
     split: Literal["test", "validation"] = "test"
     protocols: tuple[str, ...] = ()
-    gallery_rule: Literal["community", "official"] = "community"
+    gallery_rule: GalleryRule = "community"
     batch_size: int = Field(256, ge=1)
 
 
 class RuntimeConfig(Strict):
     """How the work is run; nothing here changes what is computed, but for rounding."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     autocast: bool = True
     channels_last: bool = True
     compile: bool = False
@@ -291,17 +286,3 @@ class Config(Strict):
     def num_epochs(self) -> int:
         """Epochs of all stages together."""
         return self.stages.bootstrap + self.stages.intra + self.stages.united
-
-
-def config_fields(prefixes: Sequence[str] = ()) -> list[str]:
-    """Dotted paths of all settings, for messages and for search spaces."""
-    return _paths(Config, ".".join(prefixes))
-
-
-def _paths(model: type[BaseModel], prefix: str) -> list[str]:
-    found: list[str] = []
-    for name, field in model.model_fields.items():
-        path = f"{prefix}.{name}" if prefix else name
-        inner = field.annotation
-        found += _paths(inner, path) if isinstance(inner, type) and issubclass(inner, BaseModel) else [path]
-    return found

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecul.names import RankingRule
+
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
 
@@ -147,6 +149,32 @@ class ClusteringResult:
     num_united_clusters: int = 0
     selected_pairs: IntArray | None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True)
+class RetrievalProtocol:
+    """How retrieval is measured on a dataset (docs/method.md, "Evaluation").
+
+    Attributes:
+        name: as settings and results call it.
+        rule: what a ranking leaves out and how its CMC counts.
+        query_modality: of the queries; the gallery is of the other one.
+        gallery_cameras: cameras of the gallery; None = all.
+        num_shots: images drawn for each (identity, camera) of the gallery; None = all images, nothing is drawn.
+        official_galleries: the dataset's own code comes with fixed galleries (gallery rule `official`).
+    """
+
+    name: str
+    rule: RankingRule
+    query_modality: Modality
+    gallery_cameras: tuple[int, ...] | None = None
+    num_shots: int | None = None
+    official_galleries: bool = False
+
+    @property
+    def gallery_modality(self) -> Modality:
+        """The modality that is not the query's."""
+        return Modality(1 - self.query_modality)
 
 
 @dataclass(frozen=True)

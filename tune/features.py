@@ -74,7 +74,7 @@ def embed_run(config: "Config", *, checkpoint: dict[str, Any] | None, held_out: 
         held_out: whether the network never trained on the validation people, who are kept only then.
     """
     from ecul import runtime
-    from ecul.data.layouts import digest
+    from ecul.data.dataset import digest
     from ecul.engine.embedding import embed_images
     from ecul.engine.session import build_network, image_store, open_data
     from ecul.types import FeatureBank, SampleIndex

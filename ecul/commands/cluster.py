@@ -2,8 +2,9 @@
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
-PRESETS = ("emcc", "kreciprocal", "modality_balanced", "balanced_neighbours", "camera_aware")
+from ecul.names import Preset
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,7 +18,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "modality), k1, k2, k3, k1_intra, k1_inter, k2_intra, k2_inter, as far as the preset has them.",
     )
     parser.add_argument("features", type=Path, metavar="FEATURES.npz")
-    parser.add_argument("--preset", default="emcc", choices=PRESETS, help="the distance (default: emcc)")
+    parser.add_argument("--preset", default="emcc", choices=get_args(Preset), help="the distance (default: emcc)")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="replaces a number of the preset"
     )

@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
+
+from ecul.names import LayoutName
 
 if TYPE_CHECKING:
-    from ecul.data.inspection import CountRow
+    from ecul.data.doctor import CountRow
 
 _EXIT_WRONG = 2
 
@@ -19,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "images. Ends with exit code 0 when all is well, 2 when something is wrong.",
     )
     parser.add_argument("dataset", metavar="DATASET_DIR", help="folder that holds the dataset's split files")
-    parser.add_argument("--layout", choices=("auto", "sysu", "regdb", "llcm"), default="auto", help="default: auto")
+    parser.add_argument("--layout", choices=("auto", *get_args(LayoutName)), default="auto", help="default: auto")
     parser.add_argument(
         "--open", type=int, default=200, metavar="N", help="images of each split to open; 0 for all; default: 200"
     )
@@ -28,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was found; returns 0 when all is well, else 2."""
-    from ecul.data.inspection import inspect_dataset
+    from ecul.data.doctor import inspect_dataset
 
     found = inspect_dataset(args.dataset, layout=args.layout, num_opened=max(args.open, 0))
     print(f"{args.dataset}: {found.name}, digest {found.digest}")

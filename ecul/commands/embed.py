@@ -3,6 +3,9 @@
 import argparse
 import logging
 from pathlib import Path
+from typing import get_args
+
+from ecul.names import Device
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +18,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--modality", choices=("visible", "infrared"), default="visible")
     parser.add_argument("--out", default="embeddings.npz", metavar="FILE.npz", help="`features` and `paths`")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--device", choices=get_args(Device), default="auto")
     parser.set_defaults(run=run)
 
 
@@ -24,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from ecul import runtime
-    from ecul.data.dataset import ImageStore
+    from ecul.data.images import ImageStore
     from ecul.data.transforms import normalise
     from ecul.features.extract import extract
     from ecul.files import replacing

@@ -4,6 +4,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import get_args
+
+from ecul.names import Device, GalleryRule
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -12,9 +15,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("source", metavar="RUN|CHECKPOINT", help="a run directory or a checkpoint file")
     parser.add_argument("--data", metavar="DIR", help="dataset folder (default: the one of the run)")
     parser.add_argument("--protocol", action="append", default=[], help="default: all of the layout; may be repeated")
-    parser.add_argument("--gallery-rule", choices=("community", "official"), help="SYSU-MM01's gallery draws")
+    parser.add_argument("--gallery-rule", choices=get_args(GalleryRule), help="SYSU-MM01's gallery draws")
     parser.add_argument("--trial", type=int, metavar="T", help="RegDB's trial; must be the one trained on")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--device", choices=get_args(Device), default="auto")
     parser.add_argument("--json", metavar="FILE", help="also write mean, deviation and every trial as JSON")
     parser.set_defaults(run=run)
 

@@ -3,6 +3,9 @@
 import argparse
 import logging
 from pathlib import Path
+from typing import get_args
+
+from ecul.names import Device
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +22,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--batch-size", type=int, default=96)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--device", choices=get_args(Device), default="auto")
     parser.set_defaults(run=run)
 
 

@@ -7,9 +7,10 @@ from contextlib import closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from ecul.errors import CheckpointError, ConfigError
+from ecul.names import Device
 
 if TYPE_CHECKING:
     from ecul.config import Config
@@ -25,7 +26,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--out", metavar="RUN_DIR", help="run directory (default: runs/DATE-TIME)")
     parser.add_argument("--resume", metavar="RUN_DIR", help="go on with a stopped run, with its own configuration")
     parser.add_argument("--use-previous", action="store_true", help="resume from the checkpoint before a broken one")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="default: picked by itself")
+    parser.add_argument("--device", choices=get_args(Device), help="default: picked by itself")
     parser.set_defaults(run=run)
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ecul import runtime
-from ecul.data.dataset import ImageStore
+from ecul.data.images import ImageStore
 from ecul.data.transforms import normalise
 from ecul.features.extract import extract
 from ecul.models.backbone import DualStream

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from ecul import runtime
 from ecul.config import Config
-from ecul.data.layouts import ReidDataset
+from ecul.data.dataset import ReidDataset
+from ecul.data.layouts import find_layout, find_protocol
 from ecul.engine.embedding import embed_images
 from ecul.engine.interfaces import Gallery
 from ecul.engine.session import image_store
 from ecul.errors import DataError
 from ecul.evaluation.evaluate import evaluate, nearest_images, sample_queries
-from ecul.evaluation.protocols import default_protocols
 from ecul.models.backbone import DualStream
 from ecul.types import RetrievalResult
 
@@ -45,7 +45,8 @@ class Evaluator:
         self._index = index
         self._device = device
         self._store = image_store(config, index.samples.paths)
-        self.protocols = config.evaluation.protocols or default_protocols(dataset.layout)
+        names = config.evaluation.protocols
+        self.protocols = tuple(map(find_protocol, names)) or find_layout(dataset.layout).protocols
 
     def embed(self, model: DualStream) -> Tensor:
         """Returns the split's embeddings, float32 (N, D), on every rank's device."""

@@ -7,7 +7,7 @@ import numpy as np
 from ecul import runtime
 from ecul.clustering.diagnostics import label_quality
 from ecul.config import Config
-from ecul.data.layouts import ReidDataset
+from ecul.data.dataset import ReidDataset
 from ecul.engine.checkpoints import open_run
 from ecul.engine.epoch import run_epoch
 from ecul.engine.evaluator import Evaluator

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from ecul import runtime
-from ecul.data.loaders import load_batches, local_slice
+from ecul.data.batches import load_batches, local_slice
 from ecul.data.samplers import BatchPlan
 from ecul.data.transforms import augment, draw_augmentation
 from ecul.engine.memories import Memories, StepBatch

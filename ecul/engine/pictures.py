@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ecul.data.dataset import read_image
+from ecul.data.images import read_image
 from ecul.engine.interfaces import Gallery, Record
 
 _GALLERY_HEIGHT, _GALLERY_WIDTH = 128, 64

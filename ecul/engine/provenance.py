@@ -11,7 +11,7 @@ import torch
 
 from ecul import __version__, runtime
 from ecul.config import Config
-from ecul.data.layouts import ReidDataset, digest
+from ecul.data.dataset import ReidDataset, digest
 
 
 def provenance(config: Config, dataset: ReidDataset, device: torch.device) -> Mapping[str, Any]:

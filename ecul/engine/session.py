@@ -9,8 +9,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ecul import runtime
 from ecul.config import Config
-from ecul.data.dataset import ImageStore
-from ecul.data.layouts import ReidDataset, open_dataset
+from ecul.data.dataset import ReidDataset, open_dataset
+from ecul.data.images import ImageStore
 from ecul.engine.interfaces import ClusteringFn, Reporter
 from ecul.engine.optim import build_optimizer
 from ecul.engine.state import TrainState

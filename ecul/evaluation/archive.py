@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecul.errors import DataError
+from ecul.evaluation.ranking import uses_cameras
 from ecul.files import read_npz
 
 _CAMERAS = ("query_camera", "gallery_camera")
@@ -33,12 +34,12 @@ def read_ranking(path: Path, *, rule: str) -> RankingArrays:
     Raises:
         DataError: a file that cannot be read, or arrays that are missing, misshapen or NaN.
     """
-    needed = ["distance", *_NUMBERS[: 2 if rule == "regdb" else 4]]
+    needed = ["distance", *_NUMBERS[: 4 if uses_cameras(rule) else 2]]
     stored = read_npz(path, needed, optional=("llcm_query_camera",), what="a ranking")
     if rule == "llcm" and "llcm_query_camera" in stored:
         stored["query_camera"] = stored["llcm_query_camera"]
     distance = _checked_distance(path, stored["distance"])
-    if rule == "regdb":
+    if not uses_cameras(rule):
         for name, size in zip(_CAMERAS, distance.shape, strict=True):
             stored[name] = np.zeros(size, dtype=np.int64)
     query_id, gallery_id, query_camera, gallery_camera = (

@@ -12,32 +12,36 @@ from numpy.typing import NDArray
 from ecul.errors import DataError
 from ecul.evaluation.protocols import Trial, build_trials
 from ecul.evaluation.ranking import RankingMetrics, evaluate_ranking, excluded_pairs
-from ecul.types import LabelledIndex, RetrievalResult
+from ecul.types import LabelledIndex, RetrievalProtocol, RetrievalResult
 
 
 def evaluate(
-    features: Float32[np.ndarray, "N D"], index: LabelledIndex, *, protocol: str, gallery_rule: str = "community"
+    features: Float32[np.ndarray, "N D"],
+    index: LabelledIndex,
+    *,
+    protocol: RetrievalProtocol,
+    gallery_rule: str = "community",
 ) -> RetrievalResult:
     """Retrieval quality in every trial of a protocol; all trials share the embeddings.
 
     Args:
         features: unit rows, one for each test image, in index order.
         index: all test images.
-        protocol: one of `ecul.evaluation.protocols.PROTOCOLS`.
+        protocol: of the dataset's layout (`ecul.data.layouts`).
         gallery_rule: `community` or `official`.
 
     Raises:
         DataError: features that do not fit the index or are not finite, no query, no gallery, or no match.
-        ConfigError: an unknown protocol or gallery rule.
+        ConfigError: an unknown gallery rule, or one that the protocol does not have.
     """
     _check_features(features, index)
     trials = build_trials(index, protocol=protocol, gallery_rule=gallery_rule)
     metrics = [_evaluate_trial(features, index, trial) for trial in trials]
     return RetrievalResult(
-        protocol=protocol,
-        cmc=np.stack([figures["cmc"] for figures in metrics]),
-        mean_average_precision=np.array([figures["map"] for figures in metrics]),
-        mean_inverse_negative_penalty=np.array([figures["minp"] for figures in metrics]),
+        protocol=protocol.name,
+        cmc=np.stack([trial["cmc"] for trial in metrics]),
+        mean_average_precision=np.array([trial["map"] for trial in metrics]),
+        mean_inverse_negative_penalty=np.array([trial["minp"] for trial in metrics]),
     )
 
 
@@ -61,7 +65,7 @@ def nearest_images(
     index: LabelledIndex,
     query: Int[np.ndarray, "Q"],
     *,
-    protocol: str,
+    protocol: RetrievalProtocol,
     gallery_rule: str = "community",
     trial: int = 0,
     num_nearest: int = 10,
@@ -72,7 +76,7 @@ def nearest_images(
         features: unit rows, one for each test image.
         index: all test images.
         query: positions in the test index of images that are queries of the protocol.
-        protocol: one of `ecul.evaluation.protocols.PROTOCOLS`.
+        protocol: of the dataset's layout (`ecul.data.layouts`).
         gallery_rule: `community` or `official`.
         trial: number of the trial, from 0.
         num_nearest: K at most; fewer if some query's gallery has fewer.
@@ -83,9 +87,9 @@ def nearest_images(
     """
     _check_features(features, index)
     chosen = build_trials(index, protocol=protocol, gallery_rule=gallery_rule)[trial]
-    strangers = np.setdiff1d(query, chosen.query)
-    if len(strangers):
-        raise ValueError(f"image {strangers[0]} is no query of {protocol}")
+    foreign = np.setdiff1d(query, chosen.query)
+    if len(foreign):
+        raise ValueError(f"image {foreign[0]} is no query of {protocol.name}")
     similarity = features[query] @ features[chosen.gallery].T
     excluded = _excluded(index, Trial(query=query, gallery=chosen.gallery, rule=chosen.rule))
     num_kept = int((~excluded).sum(axis=1).min(initial=len(chosen.gallery)))
@@ -95,7 +99,12 @@ def nearest_images(
 
 
 def sample_queries(
-    index: LabelledIndex, *, protocol: str, num_queries: int, seed: int, gallery_rule: str = "community"
+    index: LabelledIndex,
+    *,
+    protocol: RetrievalProtocol,
+    num_queries: int,
+    seed: int,
+    gallery_rule: str = "community",
 ) -> NDArray[np.int64]:
     """Random queries of the first trial that have a match, at most one of each identity, in index order.
 
@@ -110,7 +119,9 @@ def sample_queries(
     return np.sort(one_each[:num_queries])
 
 
-def chance_level(index: LabelledIndex, *, protocol: str, gallery_rule: str = "community") -> dict[str, float]:
+def chance_level(
+    index: LabelledIndex, *, protocol: RetrievalProtocol, gallery_rule: str = "community"
+) -> dict[str, float]:
     """Expected `rank1` and `map` of a random order of the gallery, mean over queries with a match and over trials.
 
     With R of n images right, Rank-1 is R / n and the average precision (H_n + (R-1)/(n-1) (n - H_n)) / n,
@@ -126,7 +137,7 @@ def chance_level(index: LabelledIndex, *, protocol: str, gallery_rule: str = "co
         num_right, num_kept = (same & kept).sum(axis=1), kept.sum(axis=1)
         right, total = num_right[num_right > 0], num_kept[num_right > 0]
         if len(right) == 0:
-            raise DataError(f"{protocol}: no query has a match in the gallery")
+            raise DataError(f"{protocol.name}: no query has a match in the gallery")
         harmonic = np.cumsum(1.0 / np.arange(1, len(trial.gallery) + 1))[total - 1]
         tail = (right - 1) / np.maximum(total - 1, 1) * (total - harmonic)
         rank1.append((right / total).mean())

@@ -4,18 +4,17 @@ import random
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecul.errors import ConfigError, DataError
-from ecul.types import LabelledIndex, Modality
+from ecul.names import GalleryRule, RankingRule
+from ecul.types import LabelledIndex, RetrievalProtocol
 
-GALLERY_RULES = ("community", "official")
-_NUM_TRIALS = 10
-_MULTI_SHOT = 10
-_OUTDOOR_AND_INDOOR = (1, 2, 4, 5)
-_INDOOR = (1, 2)
+NUM_TRIALS = 10
+"""Galleries drawn for a protocol. A full gallery has nothing to draw, hence one trial (RegDB's ten are ten models)."""
 
 
 @dataclass(frozen=True)
@@ -30,100 +29,51 @@ class Trial:
 
     query: NDArray[np.int64]
     gallery: NDArray[np.int64]
-    rule: str
+    rule: RankingRule
 
 
-@dataclass(frozen=True)
-class _Protocol:
-    """Attributes: rule = layout; gallery_cameras None = all; num_shots per (identity, camera), None = all images."""
-
-    rule: str
-    query_modality: Modality
-    gallery_cameras: tuple[int, ...] | None = None
-    num_shots: int | None = None
-
-    @property
-    def gallery_modality(self) -> Modality:
-        """The modality that is not the query's."""
-        return Modality(1 - self.query_modality)
-
-    @property
-    def num_trials(self) -> int:
-        """A full gallery has nothing to draw, hence one trial (RegDB's ten are ten trained models)."""
-        return 1 if self.num_shots is None else _NUM_TRIALS
-
-
-_PROTOCOLS = {
-    "sysu_all_single": _Protocol("sysu", Modality.INFRARED, _OUTDOOR_AND_INDOOR, 1),
-    "sysu_all_multi": _Protocol("sysu", Modality.INFRARED, _OUTDOOR_AND_INDOOR, _MULTI_SHOT),
-    "sysu_indoor_single": _Protocol("sysu", Modality.INFRARED, _INDOOR, 1),
-    "sysu_indoor_multi": _Protocol("sysu", Modality.INFRARED, _INDOOR, _MULTI_SHOT),
-    "regdb_visible_to_infrared": _Protocol("regdb", Modality.VISIBLE),
-    "regdb_infrared_to_visible": _Protocol("regdb", Modality.INFRARED),
-    "llcm_visible_to_infrared": _Protocol("llcm", Modality.VISIBLE, num_shots=1),
-    "llcm_infrared_to_visible": _Protocol("llcm", Modality.INFRARED, num_shots=1),
-}
-PROTOCOLS = tuple(_PROTOCOLS)
-
-
-def default_protocols(layout: str) -> tuple[str, ...]:
-    """The names of a layout's protocols, the one that papers quote first in front.
-
-    Args:
-        layout: `sysu`, `regdb` or `llcm`.
-
-    Raises:
-        ConfigError: an unknown layout.
-    """
-    names = tuple(name for name, protocol in _PROTOCOLS.items() if protocol.rule == layout)
-    if not names:
-        raise ConfigError(f"no protocol for the layout {layout!r}, expected sysu, regdb or llcm")
-    return names
-
-
-def build_trials(index: LabelledIndex, *, protocol: str, gallery_rule: str = "community") -> list[Trial]:
+def build_trials(index: LabelledIndex, *, protocol: RetrievalProtocol, gallery_rule: str = "community") -> list[Trial]:
     """The trials of one protocol on the test images.
 
     Args:
         index: all test images; within an (identity, camera) in sorted file-name order.
-        protocol: one of `PROTOCOLS`.
+        protocol: of the dataset's layout (`ecul.data.layouts`).
         gallery_rule: `community` draws as the field's public Python code does (seed = trial, one draw per identity
             and camera over sorted identities); `official` reads the fixed permutation table of SYSU-MM01.
 
     Raises:
-        ConfigError: an unknown protocol or gallery rule, or `official` where no table exists.
+        ConfigError: an unknown gallery rule, or `official` where no table exists.
         DataError: no query or gallery image, or images that do not fit the official table.
     """
-    chosen = _look_up(protocol, gallery_rule)
+    _check_rule(protocol, gallery_rule)
     modality = index.samples.modality
-    query = np.flatnonzero(modality == chosen.query_modality)
-    in_gallery = modality == chosen.gallery_modality
-    if chosen.gallery_cameras is not None:
-        in_gallery &= np.isin(index.samples.camera, chosen.gallery_cameras)
+    query = np.flatnonzero(modality == protocol.query_modality)
+    in_gallery = modality == protocol.gallery_modality
+    if protocol.gallery_cameras is not None:
+        in_gallery &= np.isin(index.samples.camera, protocol.gallery_cameras)
     candidates = np.flatnonzero(in_gallery)
     for what, positions in (("query", query), ("gallery", candidates)):
         if len(positions) == 0:
-            raise DataError(f"{protocol}: no {what} image among the {len(index)} test images ({_needs(chosen, what)})")
-    if chosen.num_shots is None:
+            needs = _needs(protocol, what)
+            raise DataError(f"{protocol.name}: no {what} image among the {len(index)} test images ({needs})")
+    if protocol.num_shots is None:
         galleries = [candidates]
     else:
         groups = _group(index, candidates)
         draw = _draw_community if gallery_rule == "community" else _draw_official
-        galleries = [draw(groups, trial, chosen.num_shots) for trial in range(chosen.num_trials)]
-    return [Trial(query=query, gallery=gallery, rule=chosen.rule) for gallery in galleries]
+        galleries = [draw(groups, trial, protocol.num_shots) for trial in range(NUM_TRIALS)]
+    return [Trial(query=query, gallery=gallery, rule=protocol.rule) for gallery in galleries]
 
 
-def _look_up(protocol: str, gallery_rule: str) -> _Protocol:
-    if protocol not in _PROTOCOLS:
-        raise ConfigError(f"protocol {protocol!r} is unknown, expected one of {', '.join(PROTOCOLS)}")
-    if gallery_rule not in GALLERY_RULES:
-        raise ConfigError(f"gallery rule {gallery_rule!r} is unknown, expected one of {', '.join(GALLERY_RULES)}")
-    if gallery_rule == "official" and _PROTOCOLS[protocol].rule != "sysu":
-        raise ConfigError(f"{protocol} has no official gallery table (SYSU-MM01 only); use gallery rule community")
-    return _PROTOCOLS[protocol]
+def _check_rule(protocol: RetrievalProtocol, gallery_rule: str) -> None:
+    rules = get_args(GalleryRule)
+    if gallery_rule not in rules:
+        raise ConfigError(f"gallery rule {gallery_rule!r} is unknown, expected one of {', '.join(rules)}")
+    if gallery_rule == "official" and not protocol.official_galleries:
+        raise ConfigError(f"{protocol.name} has no official gallery table; use gallery rule community")
 
 
-def _needs(protocol: _Protocol, what: str) -> str:
+def _needs(protocol: RetrievalProtocol, what: str) -> str:
     """In words, the images that a query or gallery is made of."""
     if what == "query":
         return f"needs {protocol.query_modality.name.lower()} images"

@@ -3,7 +3,7 @@
 Shape legend: Q queries, G gallery images, R ranks, U identities of the gallery.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from ecul.errors import DataError
 
-RULES = ("sysu", "regdb", "llcm")
 NUM_RANKS = 20
 _CHUNK_ELEMENTS = 1_000_000
 
 
 class RankingMetrics(TypedDict):
-    """Figures of one ranking, all in [0, 1]."""
+    """Metrics of one ranking, all in [0, 1]."""
 
     cmc: NDArray[np.float64]
     map: float
@@ -41,6 +40,47 @@ class _Ranked:
     match: NDArray[np.bool_]
 
 
+_Numbers = NDArray[np.integer]
+_Pairs = NDArray[np.bool_]
+
+
+def _same_room(query_id: _Numbers, gallery_id: _Numbers, query_camera: _Numbers, gallery_camera: _Numbers) -> _Pairs:
+    return (query_camera == 3)[:, None] & (gallery_camera == 2)[None, :]
+
+
+def _same_identity_and_camera(
+    query_id: _Numbers, gallery_id: _Numbers, query_camera: _Numbers, gallery_camera: _Numbers
+) -> _Pairs:
+    return (query_id[:, None] == gallery_id[None, :]) & (query_camera[:, None] == gallery_camera[None, :])
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How a dataset's rankings are counted.
+
+    Attributes:
+        excluded: which gallery images (columns) are left out of which query's ranking (rows), of (query_id, gallery_id,
+            query_camera, gallery_camera); None = nothing, and cameras are not looked at.
+        cmc_over_identities: the CMC ranks identities, each at its first image; else it ranks images.
+    """
+
+    excluded: Callable[[_Numbers, _Numbers, _Numbers, _Numbers], _Pairs] | None
+    cmc_over_identities: bool
+
+
+RULES: dict[str, _Rule] = {
+    "sysu": _Rule(excluded=_same_room, cmc_over_identities=True),
+    # its two cameras share one number, so a rule about cameras would leave everything out
+    "regdb": _Rule(excluded=None, cmc_over_identities=False),
+    "llcm": _Rule(excluded=_same_identity_and_camera, cmc_over_identities=True),
+}
+
+
+def uses_cameras(rule: str) -> bool:
+    """Whether a rule looks at camera numbers."""
+    return _look_up(rule).excluded is not None
+
+
 def excluded_pairs(
     query_id: Int[np.ndarray, "Q"],
     gallery_id: Int[np.ndarray, "G"],
@@ -57,13 +97,16 @@ def excluded_pairs(
     Raises:
         ValueError: an unknown rule.
     """
-    if rule == "sysu":
-        return (query_camera == 3)[:, None] & (gallery_camera == 2)[None, :]
-    if rule == "llcm":
-        return (query_id[:, None] == gallery_id[None, :]) & (query_camera[:, None] == gallery_camera[None, :])
-    if rule == "regdb":
+    excluded = _look_up(rule).excluded
+    if excluded is None:
         return np.zeros((len(query_id), len(gallery_id)), dtype=bool)
-    raise ValueError(f"ranking rule {rule!r} is unknown, expected one of {', '.join(RULES)}")
+    return excluded(query_id, gallery_id, query_camera, gallery_camera)
+
+
+def _look_up(rule: str) -> _Rule:
+    if rule not in RULES:
+        raise ValueError(f"ranking rule {rule!r} is unknown, expected one of {', '.join(RULES)}")
+    return RULES[rule]
 
 
 def evaluate_ranking(
@@ -94,7 +137,7 @@ def evaluate_ranking(
         DataError: a NaN distance, or no query with a match.
         ValueError: an unknown rule.
     """
-    columns_by_id = None if rule == "regdb" else _IdentityColumns(gallery_id)
+    columns_by_id = _IdentityColumns(gallery_id) if _look_up(rule).cmc_over_identities else None
     parts = []
     for part in _chunks(*distance.shape):
         excluded = excluded_pairs(query_id[part], gallery_id, query_camera[part], gallery_camera, rule=rule)

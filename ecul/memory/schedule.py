@@ -1,8 +1,9 @@
 """When the memory update changes from its first step to its second (ECUL, TSMem; docs/method.md)."""
 
 from dataclasses import dataclass
+from typing import get_args
 
-from ecul.memory.update import RULES
+from ecul.names import FirstRule
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class TwoStepSchedule:
 
     def __post_init__(self) -> None:
         """Refuses values that no update could use."""
-        if self.first_rule not in RULES:
-            raise ValueError(f"first_rule is {self.first_rule!r}, expected one of {', '.join(RULES)}")
+        rules = get_args(FirstRule)
+        if self.first_rule not in rules:
+            raise ValueError(f"first_rule is {self.first_rule!r}, expected one of {', '.join(rules)}")
         for name in ("first_momentum", "second_momentum"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a number in [0, 1]")

@@ -3,13 +3,16 @@
 Shape legend: B embeddings of the global batch, D embedding size, K clusters.
 """
 
+from typing import get_args
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ecul.memory.segments import modality_balanced_means, segment_means
+from ecul.names import MemoryRule
 
-RULES = ("random", "hard", "instance", "mean")
+RULES = get_args(MemoryRule)
 _SMALLEST_NORM = 1e-12
 
 

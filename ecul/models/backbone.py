@@ -4,6 +4,7 @@ Shape legend: B images, C channels, H x W pixels, D embedding size.
 """
 
 import copy
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 
 from ecul.models.heads import BNNeck
 from ecul.models.pooling import GeM, NonLocal
+from ecul.names import Backbone
 from ecul.types import Modality
 
-BACKBONES = ("agw_resnet50", "small")
 _SMALL_WIDTHS = (24, 32, 64, 128)
 
 
@@ -127,7 +128,7 @@ def build_model(backbone: str, *, imagenet: bool = False, non_local: bool = Fals
         return _small()
     if backbone == "small":
         raise ValueError("the small backbone has neither ImageNet weights nor non-local blocks; use agw_resnet50")
-    raise ValueError(f"unknown backbone {backbone!r}; expected one of {', '.join(BACKBONES)}")
+    raise ValueError(f"unknown backbone {backbone!r}; expected one of {', '.join(get_args(Backbone))}")
 
 
 def freeze_batch_norm(model: nn.Module) -> None:

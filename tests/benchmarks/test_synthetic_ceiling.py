@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecul.data.layouts import open_dataset
+from ecul.data.dataset import open_dataset
 from ecul.data.synthetic import synthesize
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit

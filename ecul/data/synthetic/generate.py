@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ecul.data.layouts import LAYOUTS, SYNTHETIC_MARKER
+from ecul.data.dataset import SYNTHETIC_MARKER
 from ecul.data.synthetic.difficulty import SyntheticDifficulty
 from ecul.data.synthetic.drawing import Shots, draw_shots
-from ecul.data.synthetic.plan import Plan, make_plan, plan_from_counts
+from ecul.data.synthetic.plan import DRAWN_LAYOUTS, Plan, make_plan, plan_from_counts
 from ecul.errors import DataError
 from ecul.types import IntArray
 
@@ -121,8 +121,8 @@ def pretraining_images(
 
 
 def _check(layout: str, *, height: int, width: int, num_identities: int | None, counts: str | Path | None) -> None:
-    if layout not in LAYOUTS:
-        raise DataError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
+    if layout not in DRAWN_LAYOUTS:
+        raise DataError(f"unknown layout {layout!r}; expected one of {', '.join(DRAWN_LAYOUTS)}")
     if not (_MIN_SIDE <= height <= _MAX_SIDE and _MIN_SIDE <= width <= _MAX_SIDE):
         raise DataError(f"image size {height}x{width}: both sides must be {_MIN_SIDE} to {_MAX_SIDE} pixels")
     if counts is not None and layout != "sysu":

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecul.data import llcm, regdb, sysu
+from ecul.data.layouts import llcm, regdb, sysu
 from ecul.data.synthetic.counters import Stream, uniform
 from ecul.data.synthetic.drawing import Shots
 from ecul.errors import DataError
@@ -18,6 +18,8 @@ from ecul.types import Modality
 _COUNT_KIND, _TRIAL_KIND = 41, 42
 _SYSU_VALIDATION_SHARE = 0.2
 _DEFAULT_IMAGES = {"sysu": 6, "regdb": 10, "llcm": 3}
+DRAWN_LAYOUTS = tuple(_DEFAULT_IMAGES)
+"""Layouts that synthetic people can be drawn in; a layout without a plan here can be read only."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from ecul.cli import main
-from ecul.data.expected_counts import KNOWN_MISTAKES, REAL, compare
-from ecul.data.inspection import inspect_dataset
-from ecul.data.layouts import SYNTHETIC_MARKER
+from ecul.data.dataset import SYNTHETIC_MARKER
+from ecul.data.doctor import inspect_dataset
+from ecul.data.layouts import find_layout
+from ecul.data.layouts.counts import compare
 from ecul.data.synthetic import synthesize
 
 
@@ -84,10 +85,11 @@ def test_a_damaged_marker_is_one_line(sysu, capsys):
 
 
 def test_the_known_wrong_preparation_is_recognised():
-    counts = {split: dict(quantities) for split, quantities in REAL["sysu"].items()}
-    assert compare(counts, REAL["sysu"], mistakes=KNOWN_MISTAKES["sysu"]) == []
+    sysu = find_layout("sysu")
+    counts = {split: dict(quantities) for split, quantities in sysu.known_counts.items()}
+    assert compare(counts, sysu.known_counts, mistakes=sysu.known_mistakes) == []
     counts["train"] |= {"identities": 367, "infrared": 11_333}
-    problems = compare(counts, REAL["sysu"], mistakes=KNOWN_MISTAKES["sysu"])
+    problems = compare(counts, sysu.known_counts, mistakes=sysu.known_mistakes)
     assert problems[:2] == [
         "train: 367 identities, expected 395 (-28)",
         "train: 11,333 infrared images, expected 11,909 (-576)",

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ecul.data.dataset import ImageStore, read_image
-from ecul.data.loaders import load_batches, local_slice
+from ecul.data.batches import load_batches, local_slice
+from ecul.data.images import ImageStore, read_image
 from ecul.data.samplers import BatchPlan
 from ecul.errors import DataError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ecul.data.layouts import detect_layout, digest, open_dataset
+from ecul.data.dataset import detect_layout, digest, open_dataset
 from ecul.data.synthetic import synthesize
 from ecul.errors import DataError
 from ecul.types import Modality

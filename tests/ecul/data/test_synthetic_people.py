@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecul.data.layouts import LAYOUTS, SYNTHETIC_MARKER, open_dataset
+from ecul.data.dataset import SYNTHETIC_MARKER, open_dataset
+from ecul.data.layouts import LAYOUTS
 from ecul.data.synthetic import SyntheticDifficulty, pretraining_images, synthesize
 from ecul.data.synthetic.counters import Stream, hash_keys
 from ecul.data.synthetic.drawing import Shots, draw_shots

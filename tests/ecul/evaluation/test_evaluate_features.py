@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from ecul.data.layouts import PROTOCOLS
 from ecul.errors import DataError
 from ecul.evaluation.evaluate import chance_level, evaluate, nearest_images, sample_queries
-from ecul.evaluation.protocols import PROTOCOLS, build_trials
+from ecul.evaluation.protocols import build_trials
 from ecul.evaluation.ranking import evaluate_ranking
 from ecul.types import LabelledIndex, Modality, SampleIndex
 
@@ -28,18 +29,18 @@ def identity_features(index, *, noise=0.0, seed=0):
     return (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 def test_perfect_embeddings_are_perfect_under_every_protocol(protocol):
     index = make_index()
     result = evaluate(identity_features(index), index, protocol=protocol)
-    assert result.protocol == protocol
-    assert result.cmc.shape == (1 if protocol.startswith("regdb") else 10, 20)
+    assert result.protocol == protocol.name
+    assert result.cmc.shape == (1 if protocol.num_shots is None else 10, 20)
     assert result.summary()["rank1"] == 1.0
     assert result.summary()["map"] == pytest.approx(1.0)
     assert result.summary()["minp"] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 def test_trials_equal_a_ranking_of_their_own(protocol):
     index = make_index()
     features = identity_features(index, noise=0.8)
@@ -58,9 +59,9 @@ def test_trials_equal_a_ranking_of_their_own(protocol):
         assert result.mean_inverse_negative_penalty[number] == pytest.approx(expected["minp"], abs=1e-6)
 
 
-@pytest.mark.parametrize("protocol", ["sysu_all_single", "regdb_visible_to_infrared", "llcm_infrared_to_visible"])
-def test_chance_level_is_the_mean_of_random_embeddings(protocol):
-    index = make_index()
+@pytest.mark.parametrize("name", ["sysu_all_single", "regdb_visible_to_infrared", "llcm_infrared_to_visible"])
+def test_chance_level_is_the_mean_of_random_embeddings(name):
+    index, protocol = make_index(), PROTOCOLS[name]
     expected = chance_level(index, protocol=protocol)
     rank1, average_precision = [], []
     for seed in range(60):
@@ -75,15 +76,18 @@ def test_chance_level_is_the_mean_of_random_embeddings(protocol):
 def test_chance_level_by_hand():
     samples = SampleIndex(("q", "a", "b"), np.array([0, 1, 1], np.int32), np.array([1, 1, 1], np.int32))
     index = LabelledIndex(samples, np.array([1, 1, 2], np.int32))
-    assert chance_level(index, protocol="regdb_visible_to_infrared") == {"rank1": 0.5, "map": pytest.approx(0.75)}
+    assert chance_level(index, protocol=PROTOCOLS["regdb_visible_to_infrared"]) == {
+        "rank1": 0.5,
+        "map": pytest.approx(0.75),
+    }
 
 
 def test_nearest_images_agree_with_rank_one_and_skip_what_is_left_out():
     index = make_index()
     features = identity_features(index, noise=0.8)
-    trial = build_trials(index, protocol="sysu_all_single")[0]
-    found = nearest_images(features, index, trial.query, protocol="sysu_all_single", num_nearest=5)
-    first = evaluate(features, index, protocol="sysu_all_single").cmc[0, 0]
+    trial = build_trials(index, protocol=PROTOCOLS["sysu_all_single"])[0]
+    found = nearest_images(features, index, trial.query, protocol=PROTOCOLS["sysu_all_single"], num_nearest=5)
+    first = evaluate(features, index, protocol=PROTOCOLS["sysu_all_single"]).cmc[0, 0]
     assert found.correct[:, 0].mean() == pytest.approx(first)
     assert found.nearest.shape == found.correct.shape == (len(trial.query), 5)
     from_camera_three = index.samples.camera[found.query] == 3
@@ -93,8 +97,8 @@ def test_nearest_images_agree_with_rank_one_and_skip_what_is_left_out():
 
 def test_a_short_gallery_gives_what_every_query_has():
     index = make_index(num_identities=2)
-    queries = sample_queries(index, protocol="sysu_indoor_single", num_queries=8, seed=0)
-    found = nearest_images(identity_features(index), index, queries, protocol="sysu_indoor_single")
+    queries = sample_queries(index, protocol=PROTOCOLS["sysu_indoor_single"], num_queries=8, seed=0)
+    found = nearest_images(identity_features(index), index, queries, protocol=PROTOCOLS["sysu_indoor_single"])
     assert found.nearest.shape[1] in (2, 4)
     assert found.correct[:, 0].all()
 
@@ -102,7 +106,7 @@ def test_a_short_gallery_gives_what_every_query_has():
 def test_sampled_queries_are_seeded_and_of_different_identities():
     index = make_index()
     first, again, other = (
-        sample_queries(index, protocol="sysu_all_single", num_queries=4, seed=seed) for seed in (1, 1, 2)
+        sample_queries(index, protocol=PROTOCOLS["sysu_all_single"], num_queries=4, seed=seed) for seed in (1, 1, 2)
     )
     assert first.tolist() == again.tolist() != other.tolist()
     assert len(set(index.identity[first].tolist())) == 4
@@ -111,14 +115,14 @@ def test_sampled_queries_are_seeded_and_of_different_identities():
 def test_an_image_that_is_no_query_is_refused():
     index = make_index()
     with pytest.raises(ValueError, match="image 0 is no query"):
-        nearest_images(identity_features(index), index, np.array([0]), protocol="sysu_all_single")
+        nearest_images(identity_features(index), index, np.array([0]), protocol=PROTOCOLS["sysu_all_single"])
 
 
 def test_bad_features_are_refused():
     index = make_index()
     features = identity_features(index)
     with pytest.raises(DataError, match="got 5 embeddings for 108 test images"):
-        evaluate(features[:5], index, protocol="sysu_all_single")
+        evaluate(features[:5], index, protocol=PROTOCOLS["sysu_all_single"])
     features[7, 0] = np.nan
     with pytest.raises(DataError, match=r"1 embeddings are not finite \(first: 7\.png\)"):
-        evaluate(features, index, protocol="sysu_all_single")
+        evaluate(features, index, protocol=PROTOCOLS["sysu_all_single"])

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ecul.data.layouts import LAYOUTS, PROTOCOLS, find_layout, find_protocol
 from ecul.errors import ConfigError, DataError
-from ecul.evaluation.protocols import PROTOCOLS, build_trials, default_protocols
+from ecul.evaluation.protocols import build_trials
 from ecul.types import LabelledIndex, Modality, SampleIndex
 
 PROTOCOL_FILE = Path(__file__).parents[4] / "shared" / "protocol" / "sysu_mm01_protocol.npz"
@@ -78,7 +79,7 @@ def test_community_draws_are_those_of_the_public_scripts(protocol, cameras, shot
     with monkeypatch.context() as patch:
         for name in ("seed", "choice", "sample"):
             patch.delattr(random, name)  # the global generator stays alone
-        trials = build_trials(index, protocol=protocol)
+        trials = build_trials(index, protocol=PROTOCOLS[protocol])
     assert len(trials) == 10
     for number, trial in enumerate(trials):
         assert trial.gallery.tolist() == literal_community_gallery(index, cameras, number, shots)
@@ -89,7 +90,7 @@ def test_community_draws_are_those_of_the_public_scripts(protocol, cameras, shot
 @pytest.mark.parametrize("gallery_rule", ["community", "official"])
 def test_the_real_test_split_gives_the_known_numbers(real_index, gallery_rule):
     for protocol, size in (("sysu_all_single", 301), ("sysu_indoor_single", 112), ("sysu_all_multi", 3010)):
-        for trial in build_trials(real_index, protocol=protocol, gallery_rule=gallery_rule):
+        for trial in build_trials(real_index, protocol=PROTOCOLS[protocol], gallery_rule=gallery_rule):
             assert len(trial.query) == 3803
             assert len(trial.gallery) == size
             assert len(set(trial.gallery.tolist())) == size
@@ -103,7 +104,7 @@ def test_official_draws_are_the_rows_of_the_table(real_index, real_protocol):
             real_protocol["keys"], starts, real_protocol["perm_shape"], strict=True
         )
     }
-    trials = build_trials(real_index, protocol="sysu_all_multi", gallery_rule="official")
+    trials = build_trials(real_index, protocol=PROTOCOLS["sysu_all_multi"], gallery_rule="official")
     for number in (0, 9):
         expected = []
         for identity in sorted(set(real_index.identity.tolist())):
@@ -117,15 +118,15 @@ def test_official_draws_are_the_rows_of_the_table(real_index, real_protocol):
 
 def test_official_rule_refuses_other_data():
     with pytest.raises(DataError, match=r"identity 3 under camera 1.*use gallery rule community"):
-        build_trials(small_index(), protocol="sysu_all_single", gallery_rule="official")
-    with pytest.raises(ConfigError, match="SYSU-MM01 only"):
-        build_trials(small_index(), protocol="regdb_visible_to_infrared", gallery_rule="official")
+        build_trials(small_index(), protocol=PROTOCOLS["sysu_all_single"], gallery_rule="official")
+    with pytest.raises(ConfigError, match="has no official gallery table"):
+        build_trials(small_index(), protocol=PROTOCOLS["regdb_visible_to_infrared"], gallery_rule="official")
 
 
 def test_regdb_uses_every_image_once():
     index = make_index([(i, 1, m) for i in range(3) for m in Modality for _ in range(2)])
-    (forth,) = build_trials(index, protocol="regdb_visible_to_infrared")
-    (back,) = build_trials(index, protocol="regdb_infrared_to_visible")
+    (forth,) = build_trials(index, protocol=PROTOCOLS["regdb_visible_to_infrared"])
+    (back,) = build_trials(index, protocol=PROTOCOLS["regdb_infrared_to_visible"])
     assert forth.query.tolist() == back.gallery.tolist() == [0, 1, 4, 5, 8, 9]
     assert forth.gallery.tolist() == back.query.tolist() == [2, 3, 6, 7, 10, 11]
     assert forth.rule == "regdb"
@@ -133,7 +134,7 @@ def test_regdb_uses_every_image_once():
 
 def test_llcm_draws_one_image_of_each_identity_and_camera():
     index = make_index([(i, c, m) for i in (4, 2) for m in Modality for c in (9, 1, 3) for _ in range(5)])
-    trials = build_trials(index, protocol="llcm_visible_to_infrared")
+    trials = build_trials(index, protocol=PROTOCOLS["llcm_visible_to_infrared"])
     assert len(trials) == 10
     for number, trial in enumerate(trials):
         assert (index.samples.modality[trial.query] == Modality.VISIBLE).all()
@@ -146,23 +147,23 @@ def test_llcm_draws_one_image_of_each_identity_and_camera():
 
 
 def test_names_of_a_layout():
-    assert default_protocols("sysu")[0] == "sysu_all_single"
-    assert sum((default_protocols(layout) for layout in ("sysu", "regdb", "llcm")), ()) == PROTOCOLS
-    with pytest.raises(ConfigError, match="'market'"):
-        default_protocols("market")
+    assert find_layout("sysu").protocols[0].name == "sysu_all_single"
+    assert sum((layout.protocols for layout in LAYOUTS.values()), ()) == tuple(PROTOCOLS.values())
+    with pytest.raises(DataError, match="'market'"):
+        find_layout("market")
 
 
 def test_unknown_names_are_refused():
     with pytest.raises(ConfigError, match="protocol 'sysu' is unknown, expected one of sysu_all_single"):
-        build_trials(small_index(), protocol="sysu")
+        find_protocol("sysu")
     with pytest.raises(ConfigError, match="gallery rule 'best' is unknown"):
-        build_trials(small_index(), protocol="sysu_all_single", gallery_rule="best")
+        build_trials(small_index(), protocol=PROTOCOLS["sysu_all_single"], gallery_rule="best")
 
 
 def test_an_empty_side_is_one_clear_line():
     visible = make_index([(1, 4, Modality.VISIBLE)])
     with pytest.raises(DataError, match=r"no query image among the 1 test images \(needs infrared images\)"):
-        build_trials(visible, protocol="sysu_all_single")
+        build_trials(visible, protocol=PROTOCOLS["sysu_all_single"])
     both = make_index([(1, 4, Modality.VISIBLE), (1, 3, Modality.INFRARED)])
     with pytest.raises(DataError, match=r"no gallery image .*\(needs visible images of cameras 1, 2\)"):
-        build_trials(both, protocol="sysu_indoor_single")
+        build_trials(both, protocol=PROTOCOLS["sysu_indoor_single"])

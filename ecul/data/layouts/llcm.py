@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from ecul.data.listing import (
+from ecul.data.layouts.layout import Layout
+from ecul.data.layouts.listing import (
     ImageRow,
     SplitRows,
     list_images,
@@ -12,7 +13,7 @@ from ecul.data.listing import (
     read_labelled_list,
 )
 from ecul.errors import DataError
-from ecul.types import Modality
+from ecul.types import Modality, RetrievalProtocol
 
 CAMERAS = tuple(range(1, 10))
 TRAIN_FILES = {Modality.VISIBLE: "idx/train_vis.txt", Modality.INFRARED: "idx/train_nir.txt"}
@@ -59,3 +60,18 @@ def _test_rows(root: Path, modality: Modality, identities: set[int]) -> list[Ima
         if identity in identities
         for path in list_images(identity_folder)
     ]
+
+
+LAYOUT = Layout(
+    name="llcm",
+    split_files=(*TRAIN_FILES.values(), TEST_IDENTITIES),
+    read=lambda root, _: read_llcm(root),
+    known_counts={
+        "train": {"identities": 713, "visible": 16_946, "infrared": 13_975},
+        "test": {"identities": 351, "visible": 8_680, "infrared": 7_166},
+    },
+    protocols=(
+        RetrievalProtocol(name="llcm_visible_to_infrared", rule="llcm", query_modality=Modality.VISIBLE, num_shots=1),
+        RetrievalProtocol(name="llcm_infrared_to_visible", rule="llcm", query_modality=Modality.INFRARED, num_shots=1),
+    ),
+)

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from ecul.data.dataset import ImageStore
+from ecul.data.images import ImageStore
 from ecul.data.samplers import BatchPlan
 
 Loaded = tuple[BatchPlan, Tensor, Tensor]

@@ -1,17 +1,15 @@
-"""Checks a dataset: its size against the known figures, its splits, and whether its images open."""
+"""Checks a dataset: its size against the known one, its splits, and whether its images open."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ecul.data.expected_counts import KNOWN_MISTAKES, REAL, SYSU_GALLERIES, Counts, compare
-from ecul.data.layouts import SYNTHETIC_MARKER, ReidDataset, digest, open_dataset
-from ecul.data.listing import read_identity_list
-from ecul.data.regdb import NUM_TRIALS
-from ecul.data.sysu import SPLIT_FILES
+from ecul.data.dataset import SYNTHETIC_MARKER, ReidDataset, digest, open_dataset
+from ecul.data.images import read_image
+from ecul.data.layouts import Layout, find_layout
+from ecul.data.layouts.counts import Counts, compare
 from ecul.errors import DataError
 from ecul.types import LabelledIndex, Modality
 
@@ -37,7 +35,7 @@ class Inspection:
 
     Attributes:
         name: of the dataset.
-        digest: of its files (see `layouts.digest`).
+        digest: of its files (see `ecul.data.dataset.digest`).
         rows: sizes by split, modality and camera.
         num_opened: images that were decoded.
         problems: what is wrong and what to do, one sentence each; empty when all is well.
@@ -55,23 +53,25 @@ def inspect_dataset(root: str | Path, *, layout: str = "auto", num_opened: int =
 
     Args:
         root: the dataset's folder.
-        layout: one of `layouts.LAYOUTS`, or `auto`.
+        layout: a name of `ecul.names.LayoutName`, or `auto`.
         num_opened: images of each split to decode, evenly spread; 0 for all of them.
 
     Raises:
         DataError: the folder cannot be read as a dataset at all.
     """
     dataset = open_dataset(root, layout=layout)
-    problems = _count_problems(dataset)
-    if dataset.layout == "sysu":
-        problems += _sysu_problems(dataset)
-    if dataset.layout == "regdb":
-        problems += _regdb_problems(dataset)
+    known = find_layout(dataset.layout)
+    folder = Path(dataset.root)
+    problems = _count_problems(dataset, known)
+    if known.find_problems is not None:
+        real = not (folder / SYNTHETIC_MARKER).is_file()
+        problems += known.find_problems(folder, dataset.train, dataset.test, real)
+    problems += _trial_problems(dataset, known)
     opened = 0
     for split, index in _splits(dataset):
-        count, found = _image_problems(split, index, num_opened)
+        count, unusable = _image_problems(split, index, num_opened)
         opened += count
-        problems += found
+        problems += unusable
     rows = tuple(row for split, index in _splits(dataset) for row in _count_rows(split, index))
     return Inspection(dataset.name, digest(dataset), rows, opened, tuple(problems))
 
@@ -105,11 +105,10 @@ def _counts(dataset: ReidDataset) -> Counts:
     }
 
 
-def _count_problems(dataset: ReidDataset) -> list[str]:
+def _count_problems(dataset: ReidDataset, known: Layout) -> list[str]:
     marker = Path(dataset.root) / SYNTHETIC_MARKER
     if not marker.is_file():
-        mistakes = KNOWN_MISTAKES.get(dataset.layout, ())
-        return compare(_counts(dataset), REAL[dataset.layout], mistakes=mistakes)
+        return compare(_counts(dataset), known.known_counts, mistakes=known.known_mistakes)
     problems = compare(_counts(dataset), _synthetic_counts(marker))
     if problems:
         problems.append("the synthetic set was changed after it was drawn; draw it again with `ecul synth`")
@@ -127,37 +126,12 @@ def _synthetic_counts(marker: Path) -> Counts:
         raise DataError(f"{marker} is damaged ({error!r}); draw the set again with `ecul synth`") from None
 
 
-def _sysu_problems(dataset: ReidDataset) -> list[str]:
-    """Identities that the split files name and no camera has, and the size of the single-shot galleries."""
-    problems: list[str] = []
-    present = set(dataset.train.identity.tolist()) | set(dataset.test.identity.tolist())
-    for name in SPLIT_FILES:
-        absent = [identity for identity in read_identity_list(Path(dataset.root) / name) if identity not in present]
-        if absent:
-            problems.append(
-                f"{len(absent)} identities of {name} have no image under any camera (such as "
-                f"{', '.join(map(str, absent[:_MAX_NAMED]))}); unpack the camera folders again"
-            )
-    if dataset.name != "sysu":
-        return problems
-    for search, (cameras, expected) in SYSU_GALLERIES.items():
-        chosen = np.isin(dataset.test.samples.camera, cameras)
-        pairs = np.stack([dataset.test.identity[chosen], dataset.test.samples.camera[chosen]], axis=1)
-        found = len(np.unique(pairs, axis=0))
-        if found != expected:
-            problems.append(
-                f"the single-shot gallery of {search} search has {found} images, expected {expected}; "
-                "images of test identities are missing"
-            )
-    return problems
-
-
-def _regdb_problems(dataset: ReidDataset) -> list[str]:
+def _trial_problems(dataset: ReidDataset, known: Layout) -> list[str]:
     """Trials that cannot be read, differ in size from trial 1, or list an image for training and for testing."""
     problems: list[str] = []
-    for trial in range(1, NUM_TRIALS + 1):
+    for trial in range(1, known.num_trials + 1) if known.num_trials > 1 else ():
         try:
-            other = open_dataset(dataset.root, layout="regdb", trial=trial)
+            other = open_dataset(dataset.root, layout=known.name, trial=trial)
         except DataError as error:
             problems.append(f"trial {trial}: {error}")
             continue
@@ -165,7 +139,7 @@ def _regdb_problems(dataset: ReidDataset) -> list[str]:
         if shared:
             problems.append(
                 f"trial {trial}: {len(shared)} images are in the training and in the test list (such as "
-                f"{min(shared)}); restore the original idx files"
+                f"{min(shared)}); restore the original split files"
             )
         differing = compare(_counts(other), _counts(dataset))
         problems += [f"trial {trial} differs from trial 1: {problem}" for problem in differing]
@@ -181,12 +155,12 @@ def _image_problems(split: str, index: LabelledIndex, num_opened: int) -> tuple[
     for position in positions:
         path = index.samples.paths[position]
         try:
-            pixels = read_pixels(path)
+            pixels = read_image(path)
         except DataError:
             unreadable.append(path)
             continue
         if index.samples.modality[position] == Modality.VISIBLE:
-            colourless.append(float(np.ptp(pixels.astype(np.float32), axis=2).mean()) < _GREY_TOLERANCE)
+            colourless.append(float(np.ptp(pixels.astype(np.float32), axis=0).mean()) < _GREY_TOLERANCE)
     problems: list[str] = []
     if unreadable:
         problems.append(
@@ -197,16 +171,3 @@ def _image_problems(split: str, index: LabelledIndex, num_opened: int) -> tuple[
     if colourless and np.mean(colourless) > _GREY_SHARE:
         problems.append(f"{split}: the visible images have no colour; they were converted, or are infrared images")
     return count, problems
-
-
-def read_pixels(path: str) -> np.ndarray:
-    """Returns an image as uint8 (H, W, 3).
-
-    Raises:
-        DataError: it cannot be decoded.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"cannot read the image {path} ({error})") from None

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from ecul.data.listing import ImageRow, SplitRows, read_labelled_list
+from ecul.data.layouts.layout import Layout
+from ecul.data.layouts.listing import ImageRow, SplitRows, read_labelled_list
 from ecul.errors import DataError
-from ecul.types import Modality
+from ecul.types import Modality, RetrievalProtocol
 
 NUM_TRIALS = 10
 CAMERA = 1
@@ -16,7 +17,7 @@ def split_file(split: str, modality: Modality, trial: int) -> str:
     return f"idx/{split}_{_MODALITY_NAMES[modality]}_{trial}.txt"
 
 
-def read_regdb(root: Path, *, trial: int) -> SplitRows:
+def read_regdb(root: Path, trial: int) -> SplitRows:
     """Returns the images of one RegDB trial by split.
 
     Every image has camera number 1, whatever its modality. Identities are the labels of the split files: they
@@ -40,3 +41,19 @@ def read_regdb(root: Path, *, trial: int) -> SplitRows:
         for split in ("train", "test")
     )
     return SplitRows(train=train, validation=[], test=test)
+
+
+LAYOUT = Layout(
+    name="regdb",
+    split_files=tuple(split_file(split, modality, 1) for split in ("train", "test") for modality in Modality),
+    read=read_regdb,
+    known_counts={
+        "train": {"identities": 206, "visible": 2_060, "infrared": 2_060},
+        "test": {"identities": 206, "visible": 2_060, "infrared": 2_060},
+    },
+    protocols=(
+        RetrievalProtocol(name="regdb_visible_to_infrared", rule="regdb", query_modality=Modality.VISIBLE),
+        RetrievalProtocol(name="regdb_infrared_to_visible", rule="regdb", query_modality=Modality.INFRARED),
+    ),
+    num_trials=NUM_TRIALS,
+)
