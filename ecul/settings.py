@@ -13,14 +13,19 @@ RESUMABLE = ("runtime", "evaluation", "stages")
 """Parts of the configuration that may change when a run is resumed: they leave the epochs before as they are."""
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
-    """Returns the checked configuration of a YAML file with `path=value` overrides applied.
+def load_config(path: str | Path, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Config:
+    """Returns the checked configuration of a YAML file with overrides applied.
+
+    Args:
+        path: of the file.
+        overrides: `path=value` texts, or {dotted path: value}.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a value is out of range.
     """
     tree = load_yaml(path, what="config", keys="data, model, stages", shipped="configs/")
-    return parse_config(apply_overrides(tree, overrides))
+    changed = merge(tree, overrides) if isinstance(overrides, Mapping) else apply_overrides(tree, overrides)
+    return parse_config(changed)
 
 
 def parse_config(tree: Mapping[str, Any]) -> Config:

@@ -11,6 +11,9 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from ecul.console import Parser, run_command
+from tune.folder import STORAGE, read_sweep
+from tune.roles import role_of
+from tune.text import table
 
 if TYPE_CHECKING:
     from ecul.config import Config
@@ -22,12 +25,12 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
     parser = Parser(
         prog="python -m tune.compare",
-        description="Train the base configuration and a sweep's best point anew with several seeds, both judged on the "
-        "validation people. What is done already is not repeated.",
+        description="Train the base configuration and a sweep's best point with several seeds, both scored on the "
+        "validation people. Runs that are complete already are not repeated.",
     )
     parser.add_argument("name", metavar="NAME", help="of the sweep")
-    parser.add_argument("--storage", default="runs/tune", metavar="FOLDER")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="SEED")
+    parser.add_argument("--storage", default=STORAGE, metavar="FOLDER", help="of all sweeps")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="SEED", help="default: 1 2 3")
     return parser
 
 
@@ -39,13 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _compare(folder: Path, seeds: Sequence[int]) -> int:
     from ecul.files import write_atomically
-    from tune.config import load_sweep
-    from tune.plan import best_values
-    from tune.space.build import base_config, build_space, from_first_epoch
-    from tune.sweep import SWEEP_FILE
+    from tune.space.build import build_space, from_first_epoch
+    from tune.study.store import best_values
+    from tune.trials.settings import base_config, original_config
 
-    sweep = load_sweep(folder / SWEEP_FILE)
-    base = base_config(sweep)
+    sweep = read_sweep(folder)
+    base = base_config(original_config(sweep), warm_start=sweep.full.warm_start)
     values = from_first_epoch(best_values(folder, 1)[0], build_space(sweep, base), base)
     scores: dict[str, list[float]] = {"base": [], "best": []}
     for seed in seeds:
@@ -61,8 +63,6 @@ def _compare(folder: Path, seeds: Sequence[int]) -> int:
 
 def comparison_text(scores: Mapping[str, Sequence[float]], seeds: Sequence[int]) -> str:
     """Returns the scores of `base` and `best` by seed, and their paired difference, as Markdown."""
-    from tune.report.markdown import table
-
     rows = [[name, *(f"{score:.4f}" for score in values), _spread(values)] for name, values in scores.items()]
     differences = [best - base for base, best in zip(scores["base"], scores["best"], strict=True)]
     rows.append(["difference", *(f"{value:+.4f}" for value in differences), _spread(differences)])
@@ -71,27 +71,26 @@ def comparison_text(scores: Mapping[str, Sequence[float]], seeds: Sequence[int])
     return f"{text}\n\nThe best point of the sweep is ahead with {better} of {len(seeds)} seeds.\n"
 
 
+def acts_only_in_stage_two(path: str) -> bool:
+    """Returns whether a setting changes nothing before stage 2."""
+    return role_of(path).first_stage == 2
+
+
 def _shared_start(base: "Config", values: Mapping[str, Any], seed: int, runs: Path) -> str | None:
     """A stage-1 run that both begin from, or None where the best point changes what stage 1 does."""
-    if not (base.stages.intra and base.stages.united) or not all(map(only_in_stage_two, values)):
+    if not (base.stages.intra and base.stages.united) or not all(map(acts_only_in_stage_two, values)):
         return None
     _trained(base, {"seed": seed, "stages.united": 0, "warm_start": None}, runs / "stage1")
     return str(runs / "stage1")
 
 
-def only_in_stage_two(path: str) -> bool:
-    """Whether a setting does nothing before stage 2."""
-    united = path.startswith("clustering.") and not path.startswith("clustering.intra.")
-    return united or path.startswith("memory.united.")
-
-
 def _trained(base: "Config", changes: Mapping[str, Any], run: Path) -> float:
-    """The last epoch's validation mAP of a run, which is trained if it is not there yet."""
+    """The last epoch's validation mAP of a run, which is trained unless it is complete already."""
     from ecul.clustering.pipeline import cluster_epoch
     from ecul.engine.checkpoints import LocalStore
     from ecul.engine.fit import fit
     from ecul.engine.run_directory import RunDirectory
-    from tune.space.build import trial_config
+    from tune.trials.settings import trial_config
 
     result = run / "result.json"
     if not result.is_file():
@@ -103,6 +102,7 @@ def _trained(base: "Config", changes: Mapping[str, Any], run: Path) -> float:
             store=LocalStore(run, keep=1),
         )
     protocols = json.loads(result.read_text())["protocols"]
+    # the first protocol is the layout's main one, which epochs report as evaluation/map
     return float(next(iter(protocols.values()))["mean"]["map"])
 
 

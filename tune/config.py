@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import ConfigDict, Field, model_validator
 
+from cluster.tracking.interface import Tracker
 from ecul.errors import ConfigError
 from ecul.schema import Strict, check, load_yaml, merge
 from tune.objectives import check_objective
@@ -16,27 +17,27 @@ Sampler = Literal["tpe", "cmaes", "random", "qmc", "grid"]
 
 
 class DomainConfig(Strict):
-    """The values of one path; exactly one of int, float, categorical, epochs.
+    """The values of one path; exactly one of int, float, categorical, epochs."""
 
-    Attributes:
-        integers: `int` in YAML: [low, high], both included.
-        floats: `float` in YAML: [low, high].
-        categorical: the values.
-        epochs: `all` = every epoch of the run and one more (never); `united` = every epoch of stage 2 and one more.
-        log: equal ratios are equally likely.
-        step: distance of neighbouring values (a grid needs it for floats).
-        when: {path: values}; this path exists only while each of those has one of its values.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, use_attribute_docstrings=True)
 
     integers: tuple[int, int] | None = Field(None, alias="int")
+    """`int` in YAML: whole numbers from [low, high], both included."""
     floats: tuple[float, float] | None = Field(None, alias="float")
+    """`float` in YAML: numbers from [low, high]."""
     categorical: tuple[Any, ...] | None = Field(None, min_length=1)
+    """The values, without order."""
     epochs: Literal["all", "united"] | None = None
+    """For a switch epoch: `all` = every epoch in which it has an effect, and one more (never switch); `united` = the
+    same, but from stage 2 on."""
     log: bool = False
+    """Equal ratios are equally likely, so that 1 to 10 gets as many trials as 10 to 100. Needs a low end above 0, and
+    no `step`."""
     step: float | None = Field(None, gt=0)
+    """Distance of neighbouring values, counted from the low end. A grid over floats needs it."""
     when: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """{path: values}; this path exists only in trials where each of those has one of its values. For numbers that
+    belong to one clustering preset."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -57,86 +58,96 @@ class DomainConfig(Strict):
 
 
 class ObjectiveConfig(Strict):
-    """One figure to optimise (`tune.objectives`)."""
+    """One metric to optimise."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     metric: str
+    """Name of an objective (`tune.objectives`, docs/tuning.md); none is of test identities."""
     mode: Literal["max", "min"] = "max"
+    """Whether more is better or less."""
 
 
 class SamplerConfig(Strict):
-    """How points are chosen.
+    """How points are chosen."""
 
-    Attributes:
-        name: `tpe` (multivariate), `cmaes` (one objective; categories are drawn at random), `random`, `qmc`
-            (quasi-random), `grid` (every point; `trials` is not looked at).
-        startup: random trials before tpe or cmaes begins.
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: Sampler = "tpe"
+    """`tpe` (Optuna's multivariate one), `cmaes` (one objective; draws categories at random), `random`, `qmc` (covers
+    the space evenly), `grid` (every point; `trials` is ignored)."""
     seed: int = Field(0, ge=0, lt=2**31)
+    """Of the sampler. It repeats a sweep only as far as the trials end in the same order."""
     startup: int = Field(10, ge=1)
+    """Random trials before tpe or cmaes begins. More explore better, but leave fewer for the search itself."""
 
 
 class FeaturesConfig(Strict):
-    """The `features` fidelity.
+    """The `features` fidelity: trials cluster a saved feature bank."""
 
-    Attributes:
-        bank: file written by `python -m tune.features`.
-        cpus_per_trial: processors, and threads, of one trial.
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     bank: str | None = None
+    """File written by `python -m tune.features`; needed at this fidelity."""
     cpus_per_trial: int = Field(1, ge=1)
+    """Processors, and threads, of one trial. With 1 the most trials run at once; large banks may want more."""
 
 
 class FullConfig(Strict):
-    """The `full` fidelity: each trial is a Ray Train run.
+    """The `full` fidelity: each trial is a Ray Train run."""
 
-    Attributes:
-        cluster: YAML file of the cluster settings (`cluster.config`); None for its defaults.
-        warm_start: a stage-1 run or checkpoint that every trial begins from.
-        prune: stop weak trials at some evaluations (asynchronous successive halving).
-        grace_epochs: epochs that a trial may always train, counted from its own first.
-        reduction_factor: one in so many trials goes on at each rung.
-        start_from: name of a `features` sweep whose best points are tried first.
-        start_points: how many of them.
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     cluster: str | None = None
+    """YAML file of the cluster settings (`cluster.config`) of each trial; null for their defaults."""
     warm_start: str | None = None
+    """Run directory or checkpoint of stage 1 that every trial begins from, so that only stage 2 is trained. It must
+    have been trained with data.hold_out_validation=true."""
     prune: bool = True
+    """Stop weak trials after some evaluations (asynchronous successive halving). Saves time; may stop a trial that
+    would have ended well. One objective only."""
     grace_epochs: int = Field(2, ge=1)
+    """Epochs that a trial always trains, counted from its own first. Early scores may rank trials wrongly, so more is
+    safer and slower."""
     reduction_factor: int = Field(2, ge=2)
+    """At each rung one in so many trials continues."""
     start_from: str | None = None
+    """Name of a `features` sweep in the same storage folder; its best points are tried first."""
     start_points: int = Field(3, ge=0)
+    """How many of them."""
 
 
 class SweepConfig(Strict):
-    """A sweep.
+    """A sweep."""
 
-    Attributes:
-        base: YAML configuration that the trials change.
-        set: {path: value} changes of it, for all trials.
-        space: {path: domain}.
-        constraints: `PATH >= PATH` between searched or fixed paths; also >, <=, <.
-        objectives: of each fidelity, one, or several for a Pareto front.
-        points: points tried first, after the base configuration itself; what a point leaves out is the base's.
-        storage: how the Optuna study is kept.
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     base: str
+    """YAML configuration that the trials change, such as configs/synthetic.yaml."""
     set: dict[str, Any] = Field(default_factory=dict)
+    """{path: value}: changes of it, for all trials."""
     fidelity: Fidelity = "features"
+    """`features`: trials cluster a saved feature bank (seconds). `full`: trials are trainings."""
     space: dict[str, DomainConfig] = Field(min_length=1)
+    """{path: domain}: what is searched. Paths that a fidelity cannot tell apart are left out there."""
     constraints: tuple[str, ...] = ()
+    """`PATH >= PATH` between searched or fixed paths; also >, <=, <. No trial breaks one."""
     objectives: dict[Fidelity, tuple[ObjectiveConfig, ...]]
+    """{fidelity: objectives}; several give a Pareto front."""
     sampler: SamplerConfig = SamplerConfig.model_validate({})
+    """How points are chosen."""
     points: tuple[dict[str, Any], ...] = ()
+    """Points tried first, after the base configuration itself; what a point leaves out is the base's."""
     trials: int = Field(50, ge=1)
+    """How many trials the sweep has when it is done."""
     storage: Literal["journal", "sqlite"] = "journal"
-    tracker: Literal["wandb", "tensorboard", "none"] = "none"
+    """File of the Optuna study: `study.journal` (also on network file systems) or `study.db`."""
+    tracker: Tracker = "none"
+    """Experiment tracker: none, wandb, wandb+checkpoint (full trials also send their last checkpoint), tensorboard."""
     features: FeaturesConfig = FeaturesConfig.model_validate({})
+    """Settings of the `features` fidelity."""
     full: FullConfig = FullConfig.model_validate({})
+    """Settings of the `full` fidelity."""
 
     @property
     def targets(self) -> tuple[ObjectiveConfig, ...]:

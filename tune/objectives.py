@@ -1,4 +1,4 @@
-"""What a sweep may optimise. Nothing here looks at test identities, and no name can make it."""
+"""What a sweep may optimise, by name, and how each metric is read. No name leads to test identities."""
 
 from collections.abc import Mapping
 
@@ -29,17 +29,26 @@ VALIDATION_FULL: dict[str, str] = {
     "validation_rank1": "its Rank-1",
     "validation_minp": "its mINP",
 }
+_RECORDED_AS = {
+    "validation_map": "evaluation/map",
+    "validation_rank1": "evaluation/rank1",
+    "validation_minp": "evaluation/minp",
+    "clustering_seconds": "seconds/cluster",
+}
+"""{objective: name in the record of an epoch}. Trials evaluate on the validation people, so `evaluation/` is theirs."""
+_UNITED_RECORD = "united/"
+"""Prefix of the united clustering's diagnostics in the record of an epoch."""
 FULL_COST: dict[str, str] = {"clustering_seconds": COST["clustering_seconds"]}
 
 
 def choices(fidelity: str) -> dict[str, str]:
     """Returns the objectives of a fidelity, with what each is."""
-    own = VALIDATION_FEATURES | COST if fidelity == "features" else VALIDATION_FULL | FULL_COST
-    return {**own, **LABEL_FREE}
+    measured = VALIDATION_FEATURES | COST if fidelity == "features" else VALIDATION_FULL | FULL_COST
+    return {**measured, **LABEL_FREE}
 
 
 def check_objective(metric: str, fidelity: str) -> None:
-    """Makes sure that a metric may be optimised.
+    """Checks that a metric may be optimised.
 
     Raises:
         ConfigError: it is of test identities, of the other fidelity, or unknown.
@@ -56,21 +65,32 @@ def check_objective(metric: str, fidelity: str) -> None:
     raise ConfigError(f"unknown objective {metric!r} for fidelity {fidelity}{hint}; known: {', '.join(known)}")
 
 
-def label_free_figures(diagnostics: Mapping[str, float]) -> dict[str, float]:
+def label_free_metrics(diagnostics: Mapping[str, float]) -> dict[str, float]:
     """Returns the label-free objectives of one clustering's diagnostics (`ecul.clustering.pipeline`)."""
-    figures = {
+    metrics = {
         "stability": diagnostics["stability"],
         "silhouette": diagnostics["silhouette"],
         "cross_modality_share": diagnostics["cross_modality_share"],
         "multi_camera_share": diagnostics["multi_camera_share"],
         "clustered_share": 1.0 - diagnostics["noise_share"],
     }
-    product = max(figures["silhouette"], 0.0)
+    # a negative silhouette means overlapping clusters: the product is 0 then, not negative
+    product = max(metrics["silhouette"], 0.0)
     for name in ("stability", "cross_modality_share", "clustered_share"):
-        product *= figures[name]
-    return figures | {"label_free_product": product}
+        product *= metrics[name]
+    return metrics | {"label_free_product": product}
+
+
+def recorded_metrics(record: Mapping[str, float]) -> dict[str, float]:
+    """Returns the objectives that a training epoch's record holds (a line of metrics.jsonl)."""
+    metrics = {name: record[recorded] for name, recorded in _RECORDED_AS.items() if recorded in record}
+    united = {
+        name.removeprefix(_UNITED_RECORD): value for name, value in record.items() if name.startswith(_UNITED_RECORD)
+    }
+    # epochs of stage 1 have no united clustering
+    return metrics | label_free_metrics(united) if "stability" in united else metrics
 
 
 def f1(precision: float, recall: float) -> float:
-    """Harmonic mean; 0 where both are 0."""
+    """Returns the harmonic mean; 0 where both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

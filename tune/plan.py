@@ -1,34 +1,88 @@
-"""From a sweep's configuration to everything that its trials need, all of it checked before the first."""
+"""From a sweep's configuration to everything that its trials need, all of it checked before the first trial."""
 
 import logging
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 import yaml
-from optuna.trial import TrialState
 
 from cluster.config import ClusterConfig, load_cluster_config
-from cluster.tracking.interface import is_tracked
+from ecul.config import Config
 from ecul.engine.checkpoints import open_run
+from ecul.engine.run_directory import METRICS_FILE, read_records
 from ecul.errors import ConfigError
 from ecul.files import write_atomically
 from ecul.settings import config_tree
-from tune.config import SweepConfig, load_sweep, sweep_text
-from tune.space.build import base_config, build_space, default_values, original_config
-from tune.space.search_space import SearchSpace, Value
-from tune.study.store import open_storage, own_trials
-from tune.sweep import SWEEP_FILE, Plan
+from tune.config import SweepConfig, sweep_text
+from tune.folder import BASE_FILE, SWEEP_FILE
+from tune.space.build import build_space, check_corners, default_values
+from tune.space.search_space import SearchSpace
+from tune.study.store import best_values
+from tune.text import duration_text
 from tune.trials.bank import TuningBank, load_bank
+from tune.trials.features import score_bank
 from tune.trials.held_out import check_warm_start
+from tune.trials.settings import base_config, original_config
 
 log = logging.getLogger(__name__)
-BASE_FILE = "base.yaml"
+_START_SECONDS = 20.0
+"""What starting a training's processes costs, roughly; for the estimate alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A checked sweep.
+
+    Attributes:
+        sweep: its configuration.
+        folder: of the sweep; its name is the sweep's.
+        space: of its fidelity.
+        original: configuration that the sweep is for, as the user wrote it.
+        base: configuration that trials change: the original, validated on held-out people.
+        points: tried first, in this order.
+        bank: of a `features` sweep.
+        cluster: of a `full` sweep.
+        local: whether Ray is started by this command, so that the trials share the machine's cores.
+        first_epoch: epoch that the trials of a `full` sweep begin after.
+        max_hours: stop after so long; None for never.
+        max_concurrency: most trials at once; None for as many as fit.
+    """
+
+    sweep: SweepConfig
+    folder: Path
+    space: SearchSpace
+    original: Config
+    base: Config
+    points: Sequence[Mapping[str, Any]]
+    bank: TuningBank | None = None
+    cluster: ClusterConfig | None = None
+    local: bool = False
+    first_epoch: int = 0
+    max_hours: float | None = None
+    max_concurrency: int | None = None
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials the sweep has when it is done."""
+        return len(self.space.grid()) if self.sweep.sampler.name == "grid" else self.sweep.trials
+
+    @property
+    def epochs_per_trial(self) -> int:
+        """Epochs that a trial of a `full` sweep trains, if nothing stops it."""
+        return self.base.num_epochs - self.first_epoch
 
 
 def make_plan(
-    sweep: SweepConfig, folder: Path, *, local: bool, max_hours: float | None = None, concurrency: int | None = None
+    sweep: SweepConfig,
+    folder: Path,
+    *,
+    local: bool,
+    max_hours: float | None = None,
+    max_concurrency: int | None = None,
 ) -> Plan:
     """Returns the checked plan of a sweep.
 
@@ -37,19 +91,21 @@ def make_plan(
         folder: of the sweep.
         local: whether Ray is started by this command, so that clustering may borrow the workers' processors.
         max_hours: see `Plan`.
-        concurrency: see `Plan`.
+        max_concurrency: see `Plan`.
 
     Raises:
         EculError: anything that would fail a trial: paths, values, constraints, points, bank, warm start.
     """
-    base = base_config(sweep)
+    original = original_config(sweep)
+    base = base_config(original, warm_start=sweep.full.warm_start)
     space = build_space(sweep, base)
-    is_tracked(sweep.tracker)
+    check_corners(space, base)
     full = sweep.fidelity == "full"
     return Plan(
         sweep=sweep,
         folder=folder,
         space=space,
+        original=original,
         base=base,
         points=_points(sweep, space, default_values(space, base), folder.parent),
         bank=None if full else _bank(sweep),
@@ -57,73 +113,80 @@ def make_plan(
         local=local,
         first_epoch=_first_epoch(sweep) if full else 0,
         max_hours=max_hours,
-        concurrency=concurrency,
+        max_concurrency=max_concurrency,
     )
 
 
 def write_plan(plan: Plan) -> None:
-    """Writes the sweep and its base configuration into its folder, where a resumed sweep and the results find them."""
+    """Writes the sweep and its original configuration into its folder, for a resumed sweep and for the results."""
     base = plan.folder / BASE_FILE
-    write_atomically(base, yaml.safe_dump(config_tree(original_config(plan.sweep)), sort_keys=False))
-    kept = plan.sweep.model_copy(update={"base": str(base), "set": {}})
-    write_atomically(plan.folder / SWEEP_FILE, sweep_text(kept))
+    write_atomically(base, yaml.safe_dump(config_tree(plan.original), sort_keys=False))
+    stored = plan.sweep.model_copy(update={"base": str(base), "set": {}})
+    write_atomically(plan.folder / SWEEP_FILE, sweep_text(stored))
 
 
-def best_values(folder: Path, count: int) -> list[dict[str, Value]]:
-    """Returns the values of a finished sweep's best trials by its first objective, best first.
+def estimate_text(plan: Plan, concurrency: int) -> str:
+    """Returns one line on how long the sweep will take.
 
-    Raises:
-        ConfigError: there is no such sweep, or it has no finished trial.
+    A `features` trial is timed here; a training is estimated by its warm start's epochs.
+
+    Args:
+        plan: the sweep.
+        concurrency: trials at once.
     """
-    path = folder / SWEEP_FILE
-    if not path.is_file():
-        raise ConfigError(f"full.start_from: no sweep {folder}; run the features sweep first, or take the key out")
-    sweep = load_sweep(path)
-    study = optuna.load_study(study_name=folder.name, storage=open_storage(folder, sweep.storage, writing=False))
-    complete = own_trials(study, (TrialState.COMPLETE,))
-    if not complete:
-        raise ConfigError(f"full.start_from: sweep {folder} has no finished trial")
-    sign = -1 if sweep.targets[0].mode == "max" else 1
-    complete.sort(key=lambda trial: sign * trial.values[0])
-    distinct: list[dict[str, Value]] = []
-    for trial in complete:
-        if trial.user_attrs["values"] not in distinct:
-            distinct.append(trial.user_attrs["values"])
-    return distinct[:count]
+    rounds = math.ceil(plan.num_trials / concurrency)
+    if plan.bank is not None:
+        seconds = _features_seconds(plan, plan.bank)
+        return (
+            f"about {duration_text(rounds * seconds)}: one clustering of the base configuration takes {seconds:.1f} s "
+            f"({len(plan.bank.train)} images)"
+        )
+    epochs = plan.epochs_per_trial
+    seconds = _epoch_seconds(plan.sweep.full.warm_start)
+    if seconds is None:
+        return f"{epochs} epochs a trial, {rounds} rounds of trials; their length is not known without a warm start"
+    bound = "at most about" if plan.sweep.full.prune else "about"
+    return (
+        f"{bound} {duration_text(rounds * (epochs * seconds + _START_SECONDS))}: {epochs} epochs a trial of "
+        f"{seconds:.0f} s as in the warm start"
+    )
 
 
-def _points(sweep: SweepConfig, space: SearchSpace, default: Mapping[str, Value], sweeps: Path) -> list[dict[str, Any]]:
+def _points(sweep: SweepConfig, space: SearchSpace, default: Mapping[str, Any], sweeps: Path) -> list[dict[str, Any]]:
     """The base itself, the best of a features sweep, and the file's own points; what they leave out is the base's."""
     for point in sweep.points:
         unknown = [path for path in point if path not in sweep.space]
         if unknown:
             raise ConfigError(f"points: {', '.join(unknown)} is not in the space")
-    found: list[Mapping[str, Value]] = [{}]
+    best: list[dict[str, Any]] = []
     if sweep.fidelity == "full" and sweep.full.start_from is not None:
-        found += best_values(sweeps / sweep.full.start_from, sweep.full.start_points)
-    found += sweep.points
-    points: list[dict[str, Any]] = []
-    for number, extra in enumerate(found):
-        point = {path: value for path, value in {**default, **extra}.items() if path in space.domains}
         try:
-            space.encode(point)
+            best = best_values(sweeps / sweep.full.start_from, sweep.full.start_points)
         except ConfigError as error:
-            if number:
-                raise
-            log.warning("the base configuration lies outside the space (%s), so it is not tried", error)
-            continue
-        points.append(point)
-    return points
+            raise ConfigError(f"full.start_from: {error}") from None
+
+    def completed(point: Mapping[str, Any]) -> dict[str, Any]:
+        return {path: value for path, value in {**default, **point}.items() if path in space.domains}
+
+    points = [completed(point) for point in (*best, *sweep.points)]
+    for point in points:
+        space.encode(point)  # raises for a point outside the space
+    try:
+        space.encode(completed({}))
+    except ConfigError as error:
+        log.warning("the base configuration lies outside the space (%s), so it is not tried", error)
+        return points
+    return [completed({}), *points]
 
 
 def _bank(sweep: SweepConfig) -> TuningBank:
     if sweep.features.bank is None:
         raise ConfigError("fidelity features needs --bank FILE; make one with `python -m tune.features RUN --out FILE`")
     bank = load_bank(Path(sweep.features.bank))
-    judged = [target.metric for target in sweep.targets if target.metric.startswith("validation_")]
-    if judged and bank.validation is None:
+    validated = [target.metric for target in sweep.targets if target.metric.startswith("validation_")]
+    if validated and bank.validation is None:
         raise ConfigError(
-            f"{sweep.features.bank} has no held-out people, so {', '.join(judged)} cannot be measured; make the "
+            f"{sweep.features.bank} has no held-out people, so {', '.join(validated)} cannot be measured; make the "
             "bank from a run with data.hold_out_validation=true, or choose a label-free objective"
         )
     return bank
@@ -133,9 +196,34 @@ def _first_epoch(sweep: SweepConfig) -> int:
     if sweep.full.warm_start is None:
         return 0
     check_warm_start(sweep.full.warm_start)
-    return int(open_run(sweep.full.warm_start)[1]["epoch"])
+    _, checkpoint = open_run(sweep.full.warm_start)
+    return int(checkpoint["epoch"])
 
 
 def _cluster(sweep: SweepConfig, *, local: bool) -> ClusterConfig:
     cluster = load_cluster_config(sweep.full.cluster)
     return cluster if cluster.clustering.borrow is not None else cluster.updated({"clustering.borrow": local})
+
+
+def _features_seconds(plan: Plan, bank: TuningBank) -> float:
+    """Seconds of a trial on this machine. The second call counts: the first may compile."""
+    seconds = 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        score_bank(bank, plan.base, intra=False, num_threads=plan.sweep.features.cpus_per_trial)
+        seconds = time.perf_counter() - start
+    return seconds
+
+
+def _epoch_seconds(warm_start: str | None) -> float | None:
+    """Seconds of the warm start's last epoch; None where they are not known."""
+    if warm_start is None:
+        return None
+    path = Path(warm_start)  # a run directory, or a checkpoint inside of one
+    run = next((folder for folder in (path, *path.parents) if (folder / METRICS_FILE).is_file()), None)
+    records: list[Mapping[str, float]] = [] if run is None else [*read_records(run)]
+    # epoch 0 is an evaluation without training
+    trained = [record for record in records if record["epoch"]]
+    if not trained:
+        return None
+    return sum(value for name, value in trained[-1].items() if name.startswith("seconds/"))

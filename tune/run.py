@@ -5,17 +5,20 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_args
 
 from cluster.environment import connect, prepare
+from cluster.tracking.interface import TRACKERS
 from ecul.console import EXIT_INTERRUPTED, Parser, run_command
 from ecul.errors import ConfigError
+from ecul.schema import parse_assignments
+from tune.config import Fidelity, SweepConfig, load_sweep
+from tune.folder import STORAGE, SWEEP_FILE, locked
 
 if TYPE_CHECKING:
-    from tune.sweep import Plan
+    from tune.plan import Plan
 
 log = logging.getLogger(__name__)
-STORAGE = "runs/tune"
 _FIXED_ON_RESUME = ("config", "name", "fidelity", "bank", "warm_start", "tracker", "set")
 
 
@@ -24,18 +27,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m tune.run", description="Search hyperparameters.")
     parser.add_argument("--config", metavar="FILE", help="YAML of the sweep, such as configs/tune/emcc.yaml")
     parser.add_argument("--name", metavar="NAME", help="of the sweep (default: the file's name and the fidelity)")
-    parser.add_argument("--resume", metavar="NAME", help="go on with a stopped sweep, or add trials to a finished one")
-    parser.add_argument("--fidelity", choices=("features", "full"), help="default: the file's")
+    parser.add_argument("--resume", metavar="NAME", help="continue a stopped sweep, or add trials to a finished one")
+    parser.add_argument("--fidelity", choices=get_args(Fidelity), help="default: the file's")
     parser.add_argument("--trials", type=int, metavar="N", help="how many the sweep has when it is done")
     parser.add_argument("--concurrency", type=int, metavar="C", help="most trials at once; default: as many as fit")
-    parser.add_argument("--max-hours", type=float, metavar="H", help="stop after so long; --resume goes on")
+    parser.add_argument("--max-hours", type=float, metavar="H", help="stop after so long; continue with --resume")
     parser.add_argument("--bank", metavar="FILE", help="feature bank of python -m tune.features")
     parser.add_argument("--warm-start", metavar="RUN", help="stage-1 run that full trials begin from")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace a key of the sweep")
     parser.add_argument("--address", default="local", help="Ray cluster: local to start one here, auto, or HOST:PORT")
-    parser.add_argument("--storage", default=STORAGE, metavar="FOLDER", help="of all sweeps; shared by all nodes")
+    parser.add_argument("--storage", default=STORAGE, metavar="FOLDER", help="of all sweeps; all nodes must see it")
     parser.add_argument("--verbose", action="store_true", help="show what the trials' processes print")
-    parser.add_argument("--tracker", help="none, wandb, tensorboard; default: the file's")
+    parser.add_argument("--tracker", metavar="KIND", help=f"one of {', '.join(TRACKERS)}; default: the file's")
     return parser
 
 
@@ -47,15 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     local = args.address == "local"
-    prepare(local=local)
+    prepare(local=local)  # before any import of Ray
     from tune.plan import make_plan, write_plan
-    from tune.results import write_report
+    from tune.report.write import write_report
     from tune.study.store import own_trials
-    from tune.sweep import locked, prepare_study, run_sweep
+    from tune.sweep import prepare_study, run_sweep
     from tune.tracking import SweepTracker
 
     folder = Path(args.storage) / _name(args)
-    plan = make_plan(_sweep(args, folder), folder, local=local, max_hours=args.max_hours, concurrency=args.concurrency)
+    plan = make_plan(
+        _sweep(args, folder), folder, local=local, max_hours=args.max_hours, max_concurrency=args.concurrency
+    )
     with locked(folder):
         study = prepare_study(plan)
         write_plan(plan)
@@ -86,62 +91,54 @@ def _name(args: argparse.Namespace) -> str:
     elif args.config:
         name = args.name or f"{Path(args.config).stem}-{args.fidelity}".removesuffix("-None")
     else:
-        raise ConfigError("give --config FILE for a new sweep or --resume NAME to go on; shipped ones: configs/tune/")
+        raise ConfigError("give --config FILE for a new sweep, or --resume NAME; shipped ones: configs/tune/")
     if "/" in name:
         raise ConfigError(f"{name}: a name has no slashes; the folder goes into --storage")
     return name
 
 
-def _sweep(args: argparse.Namespace, folder: Path) -> Any:
-    from ecul.schema import parse_assignments
-    from tune.config import load_sweep
-    from tune.sweep import SWEEP_FILE
-
-    there = (folder / SWEEP_FILE).is_file()
-    changes = parse_assignments(args.set)
-    changes |= {
-        key: value
-        for key, value in (
-            ("fidelity", args.fidelity),
-            ("trials", args.trials),
-            ("features.bank", args.bank),
-            ("full.warm_start", args.warm_start),
-            ("tracker", args.tracker),
-        )
-        if value is not None
+def _sweep(args: argparse.Namespace, folder: Path) -> SweepConfig:
+    options = {
+        "fidelity": args.fidelity,
+        "trials": args.trials,
+        "features.bank": args.bank,
+        "full.warm_start": args.warm_start,
+        "tracker": args.tracker,
     }
+    changes = parse_assignments(args.set) | {path: value for path, value in options.items() if value is not None}
+    exists = (folder / SWEEP_FILE).is_file()
     if args.resume:
-        if not there:
+        if not exists:
             raise ConfigError(f"no sweep {folder} to resume ({SWEEP_FILE} is missing); check --storage")
         return load_sweep(folder / SWEEP_FILE, changes)
-    if there:
+    if exists:
         raise ConfigError(
-            f"{folder} already holds a sweep; go on with --resume {folder.name}, or choose another --name"
+            f"{folder} already holds a sweep; continue it with --resume {folder.name}, or choose another --name"
         )
     return load_sweep(args.config, changes)
 
 
 def _announce(plan: "Plan", trials_before: int) -> None:
-    from tune.estimate import estimate_text
-    from tune.sweep import concurrency
+    from tune.plan import estimate_text
+    from tune.sweep import trials_at_once
 
-    at_once = concurrency(plan)
-    searched = ", ".join(plan.space.domains)
+    concurrency = trials_at_once(plan)
     left_out = [path for path in plan.sweep.space if path not in plan.space.domains]
-    log.info("sweep %s (%s): %s", plan.folder, plan.sweep.fidelity, searched)
+    log.info("sweep %s (%s): %s", plan.folder, plan.sweep.fidelity, ", ".join(plan.space.domains))
     if left_out:
         log.info("not searched at this fidelity, which trains nothing: %s", ", ".join(left_out))
-    log.info("%d trials, %d at once, %d of them done already", plan.num_trials, at_once, trials_before)
-    log.info("%s", estimate_text(plan, at_once))
+    log.info("%d trials, %d at once, %d of them done already", plan.num_trials, concurrency, trials_before)
+    log.info("%s", estimate_text(plan, concurrency))
 
 
 def _conclude(args: argparse.Namespace, plan: "Plan", done: int) -> int:
-    name = plan.folder.name
-    storage = "" if args.storage == STORAGE else f" --storage {args.storage}"
     log.info("report, pictures and best.yaml in %s", plan.folder / "report")
     if done >= plan.num_trials:
         return 0
-    log.info("%d of %d trials; go on with: python -m tune.run --resume %s%s", done, plan.num_trials, name, storage)
+    storage = "" if args.storage == STORAGE else f" --storage {args.storage}"
+    command = f"python -m tune.run --resume {plan.folder.name}{storage}"
+    log.info("%d of %d trials; continue with: %s", done, plan.num_trials, command)
+    # stopped by its own time limit, or by Ctrl-C
     return 0 if args.max_hours else EXIT_INTERRUPTED
 
 

@@ -1,19 +1,17 @@
-"""A sweep in an experiment tracker: every trial under the sweep's group, and the sweep itself as one run."""
+"""A sweep in an experiment tracker: every trial in the sweep's group, and the sweep itself as one run."""
 
 import logging
-
-from optuna.trial import FrozenTrial
 
 from cluster.tracking.background import Background
 from cluster.tracking.interface import is_tracked, open_log
 from cluster.tracking.wandb_run import wandb_mode
 from ecul.settings import config_tree
+from tune.plan import Plan
 from tune.report.markdown import trials_columns, trials_rows
-from tune.results import Report
-from tune.space.build import trial_config
-from tune.study.store import trial_key
-from tune.sweep import Plan
-from tune.trials.tracking import tracked
+from tune.report.write import Report
+from tune.study.record import TrialRow
+from tune.trials.settings import trial_config
+from tune.trials.tracking import tracked_run
 
 log = logging.getLogger(__name__)
 _CLOSE_SECONDS = 120.0
@@ -28,45 +26,40 @@ class SweepTracker:
         self._tracker = plan.sweep.tracker
         self._background = Background(log.warning) if is_tracked(self._tracker) else None
 
-    def trial_closed(self, trial: FrozenTrial) -> None:
+    def trial_closed(self, row: TrialRow) -> None:
         """Sends a closed trial; returns at once."""
         if self._background is not None and self._plan.sweep.fidelity == "features":
-            self._background.submit(lambda: self._send(trial))
+            self._background.submit(lambda: self._send_trial(row))
 
     def summarise(self, report: Report) -> None:
-        """Sends the sweep itself as one run: table of trials, pictures, the best trial's figures; returns at once."""
+        """Sends the sweep itself as one run: table of trials, pictures, the best trial's metrics; returns at once."""
         if self._background is not None:
             self._background.submit(lambda: self._send_sweep(report))
 
     def close(self) -> None:
-        """Waits for what is still to be sent, but not for long."""
+        """Waits until everything is sent, for two minutes at most."""
         if self._background is None:
             return
         self._background.close(_CLOSE_SECONDS)
         if self._tracker.startswith("wandb") and wandb_mode() == "offline":
             log.info("W&B was offline; upload later with: wandb sync %s/wandb/offline-run-*", self._plan.folder)
 
-    def _send(self, trial: FrozenTrial) -> None:
-        values = trial.user_attrs.get("values", {})
-        config = config_tree(trial_config(self._plan.base, values))
-        opened = open_log(
-            self._tracker, tracked(self._plan.folder, trial_key(trial), "trial", {**config, "values": values})
-        )
-        figures = trial.user_attrs.get("metrics", {})
-        if figures:
-            opened.log(figures, step=0)
-        opened.summary({**figures, "state": trial.state.name, "error": trial.user_attrs.get("error", "")})
-        opened.finish()
+    def _send_trial(self, row: TrialRow) -> None:
+        config = {**config_tree(trial_config(self._plan.base, row.values)), "values": row.values}
+        run = open_log(self._tracker, tracked_run(self._plan.folder, row.key, kind="trial", config=config))
+        if row.metrics:
+            run.log(row.metrics, step=0)
+        run.summary({**row.metrics, "state": row.state, "error": row.error})
+        run.finish()
 
     def _send_sweep(self, report: Report) -> None:
-        opened = open_log(self._tracker, tracked(self._plan.folder, "sweep", "sweep", self._plan.sweep.model_dump()))
-        rows = trials_rows(report.findings, report.findings.rows)
-        opened.table("trials", trials_columns(report.findings), rows)
+        config, findings = self._plan.sweep.model_dump(), report.findings
+        run = open_log(self._tracker, tracked_run(self._plan.folder, "sweep", kind="sweep", config=config))
+        run.table("trials", trials_columns(findings), trials_rows(findings, findings.rows))
         for picture in report.pictures:
-            opened.image(picture.stem, picture.read_bytes())
-        if report.findings.ranked:
-            best = report.findings.ranked[0]
-            opened.summary(
-                {"best_trial": best.number, **{f"best/{k}": v for k, v in {**best.values, **best.metrics}.items()}}
-            )
-        opened.finish()
+            run.image(picture.stem, picture.read_bytes())
+        if findings.ranked:
+            best = findings.ranked[0]
+            named = {f"best/{name}": value for name, value in {**best.values, **best.metrics}.items()}
+            run.summary({"best_trial": best.number, **named})
+        run.finish()

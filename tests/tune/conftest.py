@@ -15,8 +15,28 @@ from ecul.settings import config_tree
 from ecul.types import FeatureBank
 from tune.config import SweepConfig, load_sweep
 from tune.trials.bank import TuningBank, save_bank
+from tune.trials.settings import base_config, original_config
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+BASE = {
+    "data": {"root": "nowhere", "height": 64, "width": 32},
+    "model": {"backbone": "small", "weights": "none"},
+    "stages": {"intra": 3, "united": 4},
+    "clustering": {"k1": 8, "k2": 3, "k3": 9},
+    "memory": {"united": {"switch_epoch": 5}, "intra": {"switch_epoch": 2}},
+}
+SPACE = {
+    "clustering.k2": {"int": [2, 16]},
+    "clustering.k3": {"int": [4, 40]},
+    "clustering.eps": {"float": [0.3, 0.7]},
+    "memory.united.switch_epoch": {"epochs": "united"},
+}
+
+
+def base_of(sweep: SweepConfig) -> Config:
+    return base_config(original_config(sweep), warm_start=sweep.full.warm_start)
 
 
 def simulated_bank(*, people: int = 30, images: int = 12, held_out: int = 10, seed: int = 0) -> TuningBank:
@@ -28,7 +48,7 @@ def simulated_bank(*, people: int = 30, images: int = 12, held_out: int = 10, se
     def part(rows: np.ndarray) -> FeatureBank:
         return FeatureBank(bank.features[rows], bank.modality[rows], bank.camera[rows])
 
-    return TuningBank(part(~rows), part(rows), identity[rows], {"dataset": "simulated"})
+    return TuningBank(train=part(~rows), validation=part(rows), identity=identity[rows], facts={"dataset": "simulated"})
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +56,27 @@ def bank_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bank") / "bank.npz"
     save_bank(simulated_bank(), path)
     return path
+
+
+@pytest.fixture
+def make_bare_sweep(tmp_path: Path) -> Callable[..., SweepConfig]:
+    """A function from changed keys to a sweep without data and bank: enough for its configuration and space."""
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
+
+    def build(**changes: Any) -> SweepConfig:
+        tree = {
+            "base": str(tmp_path / "base.yaml"),
+            "space": SPACE,
+            "constraints": ["clustering.k3 >= clustering.k2"],
+            "objectives": {
+                "features": [{"metric": "validation_cross_modality_f1"}],
+                "full": [{"metric": "validation_map"}],
+            },
+        } | changes
+        (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(tree))
+        return load_sweep(tmp_path / "sweep.yaml")
+
+    return build
 
 
 @pytest.fixture

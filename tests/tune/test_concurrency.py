@@ -2,7 +2,7 @@ import pytest
 
 from cluster.config import load_cluster_config
 from ecul.errors import ConfigError
-from tune.concurrency import duration_text, features_concurrency, full_concurrency
+from tune.concurrency import features_concurrency, full_concurrency
 
 
 def cluster(**changes):
@@ -24,20 +24,15 @@ def cluster(**changes):
     ],
 )
 def test_so_many_trials_fit_with_their_clusterings(nodes, changes, expected):
-    assert full_concurrency(nodes, cluster(**changes), wanted=None) == expected
+    assert full_concurrency(nodes, cluster(**changes), limit=None) == expected
 
 
-def test_fewer_can_be_wanted():
-    assert full_concurrency([{"CPU": 8}], cluster(), wanted=2) == 2
-    assert features_concurrency([{"CPU": 8}], cpus_per_trial=1, wanted=3) == 3
+def test_a_limit_lowers_it():
+    assert full_concurrency([{"CPU": 8}], cluster(), limit=2) == 2
+    assert features_concurrency([{"CPU": 8}], cpus_per_trial=1, limit=3) == 3
 
 
 def test_clusterings_fill_the_nodes():
-    assert features_concurrency([{"CPU": 3}, {"CPU": 5}], cpus_per_trial=2, wanted=None) == 3
+    assert features_concurrency([{"CPU": 3}, {"CPU": 5}], cpus_per_trial=2, limit=None) == 3
     with pytest.raises(ConfigError, match="fits on no node"):
-        features_concurrency([{"CPU": 3}, {"CPU": 3}], cpus_per_trial=4, wanted=None)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(12, "12 s"), (600, "10 min"), (7200, "2.0 h")])
-def test_durations_are_for_people(seconds, text):
-    assert duration_text(seconds) == text
+        features_concurrency([{"CPU": 3}, {"CPU": 3}], cpus_per_trial=4, limit=None)

@@ -9,9 +9,10 @@ import yaml
 
 from ecul.config import Config
 from ecul.settings import config_tree
-from tune.report.analysis import Findings, Row
-from tune.space.build import trial_config
-from tune.study.progress import short
+from tune.report.analysis import Findings
+from tune.study.record import TrialRow
+from tune.text import short, table, values_text
+from tune.trials.settings import trial_config
 
 
 def report_text(findings: Findings, *, title: str, top: int = 10) -> str:
@@ -32,13 +33,16 @@ def report_text(findings: Findings, *, title: str, top: int = 10) -> str:
         parts += ["## Not beaten in all objectives", trials_table(findings, findings.front)]
     parts += ["## Importance", _importance(findings)] if findings.ranked else []
     if findings.agreement:
-        parts += ["## Label-free signals against " + findings.judge, _agreement(findings)]
-    elif findings.judge:
+        parts += ["## Label-free signals against " + findings.reference, _agreement(findings)]
+    elif findings.reference:
         few = f"Too few complete trials to tell: {len(findings.ranked)}."
-        parts += ["## Label-free signals against " + findings.judge, few]
+        parts += ["## Label-free signals against " + findings.reference, few]
     failed = [row for row in findings.rows if row.state == "FAIL"]
     if failed:
-        parts += ["## Failed trials", "\n".join(f"- {row.number}: {row.error} ({_values(row)})" for row in failed)]
+        parts += [
+            "## Failed trials",
+            "\n".join(f"- {row.number}: {row.error} ({values_text(row.values)})" for row in failed),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -48,37 +52,32 @@ def trials_columns(findings: Findings) -> list[str]:
     return ["trial", "state", *(target.metric for target in findings.objectives), *paths, "seconds"]
 
 
-def trials_rows(findings: Findings, rows: Sequence[Row]) -> list[list[Any]]:
-    """Returns one list of plain values a trial."""
+def trials_rows(findings: Findings, rows: Sequence[TrialRow]) -> list[list[Any]]:
+    """Returns one list of plain values for each trial, in the order of `trials_columns`; None where it has none."""
     columns = trials_columns(findings)
-    found: list[list[Any]] = []
+    cells: list[list[Any]] = []
     for row in rows:
-        known = {**row.values, **row.metrics, "trial": row.number, "state": row.state, "seconds": round(row.seconds, 2)}
-        found.append([known.get(name) for name in columns])
-    return found
+        named = {**row.values, **row.metrics, "trial": row.number, "state": row.state, "seconds": round(row.seconds, 2)}
+        cells.append([named.get(name) for name in columns])
+    return cells
 
 
-def trials_table(findings: Findings, rows: Sequence[Row]) -> str:
+def trials_table(findings: Findings, rows: Sequence[TrialRow]) -> str:
     """Returns trials as a Markdown table."""
     cells = [["" if cell is None else short(cell) for cell in line] for line in trials_rows(findings, rows)]
     return table(trials_columns(findings), cells)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table whose columns line up as text."""
-    widths = [max(len(line[place]) for line in [columns, *rows]) for place in range(len(columns))]
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
-
-    return "\n".join([line(columns), line(["-" * width for width in widths]), *(line(cells) for cells in rows)])
-
-
 def best_yaml(original: Config, values: Mapping[str, Any], *, origin: str) -> str:
-    """Returns values as a preset that can be run: the original configuration with them."""
+    """Returns the original configuration with a trial's values in it, as YAML for `ecul train --config`.
+
+    Args:
+        original: as the user wrote it, which the trials changed.
+        values: {path: value}.
+        origin: where the values are from, for the comment on top.
+    """
     tree = config_tree(trial_config(original, values))
-    shown = ", ".join(f"{path}={short(value)}" for path, value in values.items())
-    return f"# {origin}: {shown}\n" + yaml.safe_dump(tree, sort_keys=False)
+    return f"# {origin}: {values_text(values)}\n" + yaml.safe_dump(tree, sort_keys=False)
 
 
 def _importance(findings: Findings) -> str:
@@ -90,16 +89,12 @@ def _importance(findings: Findings) -> str:
 
 
 def _agreement(findings: Findings) -> str:
-    best = max(row.metrics[findings.judge] for row in findings.ranked)
+    best = max(row.metrics[findings.reference] for row in findings.ranked)
     rows = [
         [item.signal, "constant", ""]
         if math.isnan(item.spearman)
         else [item.signal, f"{item.spearman:+.3f}", f"{item.picked:.4f}"]
         for item in findings.agreement
     ]
-    text = table(["signal", "rank correlation", f"{findings.judge} of its pick"], rows)
-    return f"{text}\n\nOver {len(findings.ranked)} complete trials, whose best {findings.judge} is {best:.4f}."
-
-
-def _values(row: Row) -> str:
-    return ", ".join(f"{path}={short(value)}" for path, value in row.values.items())
+    text = table(["signal", "rank correlation", f"{findings.reference} of its pick"], rows)
+    return f"{text}\n\nOver {len(findings.ranked)} complete trials, whose best {findings.reference} is {best:.4f}."

@@ -1,5 +1,6 @@
-"""Ray Tune's Optuna search, with everything that is known of a trial kept in the study."""
+"""Ray Tune's access to the study: each trial is asked from it and told to it, and everything known is kept there."""
 
+import math
 import pickle
 import time
 from collections.abc import Mapping, Sequence
@@ -7,116 +8,99 @@ from typing import Any
 
 import optuna
 from optuna.trial import TrialState
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search.searcher import Searcher
 
 from tune.space.search_space import SearchSpace
-from tune.study.store import finite, trial_key
+from tune.study.record import ERROR, KEY, METRICS, SECONDS, VALUES, trial_key
+from tune.trials.result import is_finished, metrics_of
 
-METRICS = "metrics"
 
+class StudySearch(Searcher):
+    """A search whose Optuna study is the only record of the sweep.
 
-class StudySearch(OptunaSearch):
-    """`OptunaSearch` whose study is the only record of the sweep.
-
-    Trials carry the user attributes `values` (configuration path: value), `key` (name of the run), `metrics` (all
-    figures), `seconds`, and `error`. A trial that a scheduler stopped is PRUNED and one that raised is FAILED with its
-    error, where the parent class would call both COMPLETE if they had reported a value.
+    Ray's own `OptunaSearch` keeps less: it calls a trial that was stopped early, or that raised after its first
+    evaluation, COMPLETE. Here the first is PRUNED and the second FAIL, with its error. `tune.study.record` names what
+    a trial holds.
     """
 
     def __init__(
-        self,
-        space: SearchSpace,
-        study: optuna.Study,
-        metrics: Sequence[str],
-        modes: Sequence[str],
-        *,
-        deadline: float | None = None,
+        self, space: SearchSpace, study: optuna.Study, objectives: Sequence[str], *, deadline: float | None = None
     ) -> None:
         """Takes an opened study with its sampler set.
 
         Args:
             space: what to draw from.
             study: the sweep's study.
-            metrics: figures to optimise, in the study's order.
-            modes: `max` or `min`, one a metric.
-            deadline: `time.monotonic()` from which unfinished trials were cut off, to be taken up by a resume.
+            objectives: names of the metrics to optimise, in the study's order.
+            deadline: `time.monotonic()` at which the sweep ends. Trials that it cuts off stay open, so that a resumed
+                sweep continues them; None for no end.
         """
-        single = len(metrics) == 1
-        super().__init__(
-            space,
-            metric=metrics[0] if single else list(metrics),
-            mode=modes[0] if single else list(modes),
-            sampler=study.sampler,
-            study_name=study.study_name,
-            storage=study._storage,
-        )
-        self._ot_study = study
-        self._names = list(metrics)
+        super().__init__()
+        self._space = space
         self._study = study
+        self._objectives = list(objectives)
         self._deadline = deadline
+        self._trials: dict[str, optuna.Trial] = {}
+        self._closed: set[str] = set()
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Returns a trial's `values` and its `key`."""
-        drawn = super().suggest(trial_id)
-        if drawn is None:
-            return None
-        trial = self._ot_trials[trial_id]
-        key = trial_key(trial)
-        trial.set_user_attr("values", drawn["values"])
-        trial.set_user_attr("key", key)
-        return {"values": drawn["values"], "key": key}
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        """Returns a trial's `values`, {configuration path: value}, and its `key`, the name of its run."""
+        trial = self._study.ask()
+        self._trials[trial_id] = trial
+        values, key = self._space.sample(trial), trial_key(trial)
+        trial.set_user_attr(VALUES, values)
+        trial.set_user_attr(KEY, key)
+        return {"values": values, "key": key}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Keeps an intermediate value, by epoch."""
-        if len(self._names) == 1 and "epoch" in result and finite([result.get(self._names[0])]):
-            self._ot_trials[trial_id].report(result[self._names[0]], int(result["epoch"]))
+        """Keeps the objective of an epoch; Optuna has no intermediate values for several objectives."""
+        if len(self._objectives) > 1 or "epoch" not in result:
+            return
+        value = metrics_of(result).get(self._objectives[0], math.nan)
+        if math.isfinite(value):
+            self._trials[trial_id].report(value, int(result["epoch"]))
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """Closes a trial; one that raised waits for its error text (`record_error`)."""
-        if trial_id in self._completed_trials or error:
+        if trial_id in self._closed or error:
             return
-        trial = self._ot_trials[trial_id]
         result = result or {}
-        if not result.get("finished", False) and self._deadline is not None and time.monotonic() >= self._deadline:
+        finished = is_finished(result)
+        if not finished and self._deadline is not None and time.monotonic() >= self._deadline:
             return
-        trial.set_user_attr(METRICS, figures(result))
-        trial.set_user_attr("seconds", result.get("time_total_s", 0.0))
-        values = [result.get(name, float("nan")) for name in self._names]
-        if not finite(values):
-            self._close(trial_id, TrialState.FAIL, error=f"not finite: {dict(zip(self._names, values, strict=True))}")
-        elif not result.get("finished", True):
-            self._close(trial_id, TrialState.PRUNED)
+        trial, metrics = self._trials[trial_id], metrics_of(result)
+        trial.set_user_attr(METRICS, metrics)
+        trial.set_user_attr(SECONDS, result.get("time_total_s", 0.0))
+        values = {name: metrics.get(name, math.nan) for name in self._objectives}
+        if not all(map(math.isfinite, values.values())):
+            self._close(trial_id, TrialState.FAIL, error=f"not finite: {values}")
+        elif finished:
+            self._close(trial_id, TrialState.COMPLETE, values=[*values.values()])
         else:
-            self._close(trial_id, TrialState.COMPLETE, values=values)
+            self._close(trial_id, TrialState.PRUNED)
 
     def record_error(self, trial_id: str, text: str) -> None:
         """Closes a trial that raised."""
-        if trial_id in self._ot_trials and trial_id not in self._completed_trials:
+        if trial_id in self._trials and trial_id not in self._closed:
             self._close(trial_id, TrialState.FAIL, error=text)
 
-    def trial(self, trial_id: str) -> optuna.Trial:
-        """The study's trial of a Ray Tune trial."""
-        return self._ot_trials[trial_id]
+    def number_of(self, trial_id: str) -> int:
+        """Returns the study's number of a Ray Tune trial."""
+        return self._trials[trial_id].number
 
     def save(self, checkpoint_path: str) -> None:
-        """Writes nothing of worth: the study is on disk after every step."""
+        """Writes an empty state, which Ray Tune asks for; the study itself is on disk after every step."""
         with open(checkpoint_path, "wb") as file:
             pickle.dump({}, file)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Does nothing: a sweep is resumed from its study."""
 
     def _close(
         self, trial_id: str, state: TrialState, *, values: list[float] | None = None, error: str | None = None
     ) -> None:
-        trial = self._ot_trials[trial_id]
+        trial = self._trials[trial_id]
         if error is not None:
-            trial.set_user_attr("error", error)
+            trial.set_user_attr(ERROR, error)
         self._study.tell(trial, values, state=state)
-        self._completed_trials.add(trial_id)
-
-
-def figures(result: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the numbers of a Ray Tune result that are ours."""
-    return {
-        name.removeprefix("figures/"): float(value)
-        for name, value in result.items()
-        if name.startswith("figures/") and isinstance(value, int | float)
-    }
+        self._closed.add(trial_id)

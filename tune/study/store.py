@@ -1,6 +1,5 @@
 """The persistent Optuna study of a sweep: its storage, its samplers, and what a killed driver left in it."""
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from ecul.errors import ConfigError
 from tune.config import SamplerConfig
-from tune.space.search_space import SearchSpace, Value
+from tune.folder import read_sweep
+from tune.space.search_space import SearchSpace
+from tune.study.record import KEY, RESUMES, TrialRow, trial_key
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _FILES = {"journal": "study.journal", "sqlite": "study.db"}
@@ -28,7 +30,7 @@ def open_storage(folder: Path, kind: str, *, writing: bool) -> BaseStorage:
     Args:
         folder: of the sweep.
         kind: `journal` or `sqlite`.
-        writing: whether this process alone holds the sweep, so that it may mend what a killed one left.
+        writing: whether this process alone holds the sweep, so that it may repair what a killed one left.
     """
     path = folder / _FILES[kind]
     if kind == "sqlite":
@@ -49,10 +51,23 @@ def open_study(folder: Path, kind: str, name: str, modes: Sequence[str]) -> optu
     )
 
 
-def make_sampler(options: SamplerConfig, *, num_trials_before: int = 0) -> BaseSampler:
-    """Returns the sampler; after a resume it draws other numbers than before it.
+def read_study(folder: Path, kind: str) -> optuna.Study:
+    """Returns the study of a sweep that another process may be running; nothing is written.
 
-    `grid` needs none of its own: all its points are queued (`queue_points`).
+    Args:
+        folder: of the sweep.
+        kind: `journal` or `sqlite`.
+    """
+    return optuna.load_study(study_name=folder.name, storage=open_storage(folder, kind, writing=False))
+
+
+def make_sampler(options: SamplerConfig, *, num_trials_before: int = 0) -> BaseSampler:
+    """Returns the sampler.
+
+    Args:
+        options: kind, seed and number of random trials. `grid` needs no sampler: all its points are queued.
+        num_trials_before: trials that the study holds already. A resumed sweep must not draw its first points again,
+            so the seed depends on it.
     """
     seed = options.seed
     if num_trials_before:
@@ -61,9 +76,9 @@ def make_sampler(options: SamplerConfig, *, num_trials_before: int = 0) -> BaseS
         warnings.simplefilter("ignore", ExperimentalWarning)
         if options.name == "tpe":
             return TPESampler(
-                multivariate=True,
-                group=True,
-                constant_liar=True,
+                multivariate=True,  # k2 and k3 act together
+                group=True,  # paths with a `when` exist in some trials only
+                constant_liar=True,  # several trials run at once; keep away from those without a value yet
                 n_startup_trials=options.startup,
                 seed=seed,
             )
@@ -74,7 +89,7 @@ def make_sampler(options: SamplerConfig, *, num_trials_before: int = 0) -> BaseS
         return RandomSampler(seed=seed)
 
 
-def queue_points(study: optuna.Study, space: SearchSpace, points: Sequence[Mapping[str, Value]]) -> int:
+def queue_points(study: optuna.Study, space: SearchSpace, points: Sequence[Mapping[str, Any]]) -> int:
     """Queues points that the study does not have yet, and returns how many were new."""
     known = [trial.system_attrs.get("fixed_params", trial.params) for trial in study.get_trials(deepcopy=False)]
     added = 0
@@ -88,36 +103,50 @@ def queue_points(study: optuna.Study, space: SearchSpace, points: Sequence[Mappi
 
 
 def requeue_interrupted(study: optuna.Study) -> int:
-    """Puts trials that a dead driver left running back into the queue, under their own keys; returns how many.
+    """Queues the trials that a killed driver left running, under their own keys; returns how many.
 
     The old entry ends as failed and the new one names it (`resumes`), so that results can leave the old one out.
     """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for trial in running:
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params, user_attrs={"key": trial_key(trial), "resumes": trial.number})
+        study.enqueue_trial(trial.params, user_attrs={KEY: trial_key(trial), RESUMES: trial.number})
     return len(running)
 
 
-def trial_key(trial: FrozenTrial | optuna.Trial) -> str:
-    """Name of a trial's run, which stays the same when a resumed sweep takes it up again."""
-    return trial.user_attrs.get("key", f"{trial.number:05d}")
-
-
 def own_trials(study: optuna.Study, states: Sequence[TrialState] = FINISHED) -> list[FrozenTrial]:
-    """Returns the trials in the given states, without entries that a later one took up again."""
+    """Returns the trials in the given states, without entries that a later trial continues."""
     trials = study.get_trials(deepcopy=False)
-    replaced = {trial.user_attrs["resumes"] for trial in trials if "resumes" in trial.user_attrs}
+    replaced = {trial.user_attrs[RESUMES] for trial in trials if RESUMES in trial.user_attrs}
     return [trial for trial in trials if trial.number not in replaced and trial.state in states]
 
 
-def finite(values: Sequence[Any]) -> bool:
-    """Whether all values are finite numbers."""
-    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+def best_values(folder: Path, count: int) -> list[dict[str, Any]]:
+    """Returns the values of a finished sweep's best trials by its first objective, best first.
+
+    Args:
+        folder: of the sweep.
+        count: how many different points to return at most.
+
+    Raises:
+        ConfigError: there is no such sweep, or it has no finished trial.
+    """
+    sweep = read_sweep(folder)
+    complete = own_trials(read_study(folder, sweep.storage), (TrialState.COMPLETE,))
+    if not complete:
+        raise ConfigError(f"sweep {folder} has no finished trial")
+    sign = -1 if sweep.targets[0].mode == "max" else 1
+    complete.sort(key=lambda trial: sign * trial.values[0])
+    distinct: list[dict[str, Any]] = []
+    for trial in complete:
+        values = dict(TrialRow.of(trial).values)
+        if values not in distinct:
+            distinct.append(values)
+    return distinct[:count]
 
 
 def _drop_unfinished_line(path: Path) -> None:
-    """Cuts off a last line that a kill left without its end, which the next append would spoil for good."""
+    """Removes a last line that a kill cut short: the next append would join it, and neither could be read."""
     if not path.is_file():
         return
     content = path.read_bytes()

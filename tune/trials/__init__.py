@@ -1,1 +1,1 @@
-"""What one trial does, and how it is judged."""
+"""What one trial does, and how it is scored."""

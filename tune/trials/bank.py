@@ -2,21 +2,22 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ecul.clustering.pipeline import check_bank
+from ecul.config import Config
 from ecul.errors import DataError
 from ecul.files import read_npz, replacing
-from ecul.types import FeatureBank, IntArray
+from ecul.types import FeatureBank, IntArray, SampleIndex
 
 _ARRAYS = ("features", "modality", "camera")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TuningBank:
     """What the `features` fidelity clusters.
 
@@ -24,13 +25,58 @@ class TuningBank:
         train: embeddings of the training images; nobody's identity is kept.
         validation: embeddings of people that the network never trained on; None where there are none.
         identity: int32, one a validation image.
-        facts: where it came from.
+        facts: where it came from: data set, digest of its files, epoch, weights.
     """
 
     train: FeatureBank
-    validation: FeatureBank | None
-    identity: IntArray | None
-    facts: Mapping[str, Any]
+    validation: FeatureBank | None = None
+    identity: IntArray | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def embed_run(config: Config, *, checkpoint: dict[str, Any] | None, held_out: bool) -> TuningBank:
+    """Returns the features of a checkpoint, or of the starting weights without one.
+
+    Args:
+        config: where the images are and how they are read.
+        checkpoint: whose weights; None for the configured starting weights.
+        held_out: whether the network never trained on the validation people. Only then are they kept.
+    """
+    # here, because a sweep over a saved bank needs neither torch nor images
+    from ecul import runtime
+    from ecul.data.dataset import digest
+    from ecul.engine.checkpoints import network_of
+    from ecul.engine.embedding import embed_images
+    from ecul.engine.session import build_network, image_store, open_data
+
+    dataset = open_data(config)
+    device = runtime.pick_device(config.runtime.device)
+    runtime.make_deterministic(config.seed)
+    model = (build_network(config) if checkpoint is None else network_of(config, checkpoint)).to(device)
+
+    def embed(samples: SampleIndex) -> FeatureBank:
+        features = embed_images(
+            model,
+            image_store(config, samples.paths),
+            samples,
+            device=device,
+            batch_size=config.evaluation.batch_size,
+            autocast=config.runtime.autocast,
+        )
+        return FeatureBank(features=features.cpu().numpy(), modality=samples.modality, camera=samples.camera)
+
+    validation = dataset.validation if held_out else None
+    return TuningBank(
+        train=embed(dataset.train.samples),
+        validation=None if validation is None else embed(validation.samples),
+        identity=None if validation is None else validation.identity,
+        facts={
+            "dataset": dataset.name,
+            "data_digest": digest(dataset),
+            "epoch": 0 if checkpoint is None else checkpoint["epoch"],
+            "weights": config.model.weights if checkpoint is None else "checkpoint",
+        },
+    )
 
 
 def save_bank(bank: TuningBank, path: Path) -> None:
@@ -43,7 +89,6 @@ def save_bank(bank: TuningBank, path: Path) -> None:
     if bank.validation is not None and bank.identity is not None:
         arrays |= {f"validation_{name}": getattr(bank.validation, name) for name in _ARRAYS}
         arrays["validation_identity"] = bank.identity
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, facts=np.array(json.dumps(dict(bank.facts))), **arrays)
 
@@ -58,22 +103,22 @@ def load_bank(path: Path) -> TuningBank:
         raise DataError(f"no feature bank {path}; make one with `python -m tune.features RUN --out {path}`")
     held_out = (*(f"validation_{name}" for name in _ARRAYS), "validation_identity")
     arrays = read_npz(path, _ARRAYS, optional=(*held_out, "facts"), what="a feature bank")
-    found = [name for name in held_out if name in arrays]
-    if found and len(found) < len(held_out):
-        raise DataError(f"{path} has {', '.join(found)} but not all of {', '.join(held_out)}; make the bank again")
+    present = [name for name in held_out if name in arrays]
+    if present and len(present) < len(held_out):
+        raise DataError(f"{path} has {', '.join(present)} but not all of {', '.join(held_out)}; make the bank again")
     try:
         facts = json.loads(str(arrays.get("facts", "{}")))
         train = _bank(arrays, "")
-        validation = _bank(arrays, "validation_") if found else None
+        validation = _bank(arrays, "validation_") if present else None
     except ValueError as error:
         raise DataError(f"{path} is not a feature bank: {error}") from None
-    identity = arrays["validation_identity"] if found else None
+    identity = arrays["validation_identity"] if present else None
     if validation is not None and (identity is None or identity.shape != (len(validation),)):
         raise DataError(f"{path}: validation_identity does not fit validation_features; make the bank again")
-    return TuningBank(train, validation, identity, facts)
+    return TuningBank(train=train, validation=validation, identity=identity, facts=facts)
 
 
 def _bank(arrays: Mapping[str, Any], prefix: str) -> FeatureBank:
-    bank = FeatureBank(*(arrays[prefix + name] for name in _ARRAYS))
+    bank = FeatureBank(**{name: arrays[prefix + name] for name in _ARRAYS})
     check_bank(bank)
     return bank

@@ -1,6 +1,8 @@
-"""What a `features` trial measures: clusterings of a bank, judged without labels and on validation people."""
+"""A trial of the `features` fidelity: it clusters a saved bank and scores the clusters."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -8,41 +10,60 @@ from ecul.clustering.diagnostics import label_quality
 from ecul.clustering.pipeline import Clustering, cluster
 from ecul.config import Config
 from ecul.types import ClusteringParameters, FeatureBank, IntArray, Modality
-from tune.objectives import f1, label_free_figures
+from tune.objectives import f1, label_free_metrics
+from tune.roles import intra_parameters, united_parameters
 from tune.trials.bank import TuningBank
+from tune.trials.result import trial_result
+from tune.trials.settings import trial_config
+
+
+def features_trial(
+    parameters: Mapping[str, Any], *, bank: TuningBank, base: Config, intra: bool, num_threads: int
+) -> dict[str, Any]:
+    """Clusters the shared bank with a trial's values and returns its result. Ray Tune calls it.
+
+    Args:
+        parameters: `values`, {configuration path: value}, and `key`.
+        bank: read-only memory of the object store.
+        base: configuration that the values change.
+        intra: whether the sweep searches the clustering inside one modality.
+        num_threads: threads of this trial.
+    """
+    config = trial_config(base, parameters["values"])
+    return trial_result(score_bank(bank, config, intra=intra, num_threads=num_threads), finished=True)
 
 
 def score_bank(bank: TuningBank, config: Config, *, intra: bool, num_threads: int | None) -> dict[str, float]:
-    """Returns the figures of a configuration's clusterings.
+    """Returns the metrics of a configuration's clusterings.
 
-    Label-free figures and costs are of the united clustering of the training images; `validation_` figures are of the
-    same clustering of the validation people's images, against who they are.
+    Label-free metrics and costs are of the united clustering of the training images. `validation_` metrics compare the
+    same clustering of the validation people's images with their identities.
 
     Args:
         bank: features.
-        config: whose `clustering` to use.
-        intra: cluster each modality by `clustering.intra` too.
-        num_threads: of the clustering.
+        config: whose clustering settings to use.
+        intra: cluster each modality alone too.
+        num_threads: of the clustering; None for its default.
     """
     start = time.perf_counter()
-    united = cluster(bank.train, config.clustering.parameters(), num_threads=num_threads)
-    figures = label_free_figures(united.diagnostics)
-    figures |= {
+    united = cluster(bank.train, united_parameters(config), num_threads=num_threads)
+    metrics = label_free_metrics(united.diagnostics)
+    metrics |= {
         "clustering_seconds": time.perf_counter() - start,
         "pairs_per_image": united.graph.nnz / max(len(bank.train), 1),
         "clusters": float(united.num_clusters),
     }
     if bank.validation is not None and bank.identity is not None:
-        figures |= _validation(bank.validation, bank.identity, config, intra=intra, num_threads=num_threads)
-    return figures
+        metrics |= _validation(bank.validation, bank.identity, config, intra=intra, num_threads=num_threads)
+    return metrics
 
 
 def _validation(
     bank: FeatureBank, identity: IntArray, config: Config, *, intra: bool, num_threads: int | None
 ) -> dict[str, float]:
-    united = cluster(bank, config.clustering.parameters(), num_threads=num_threads)
+    united = cluster(bank, united_parameters(config), num_threads=num_threads)
     quality = label_quality(united.labels, identity, bank.modality)
-    figures = {
+    metrics = {
         "validation_pair_f1": f1(quality["pair_precision"], quality["pair_recall"]),
         "validation_cross_modality_f1": f1(quality["cross_precision"], quality["cross_recall"]),
         "validation_cross_precision": quality["cross_precision"],
@@ -52,16 +73,16 @@ def _validation(
         "validation_clusters": float(united.num_clusters),
     }
     if intra:
-        for kind in Modality:
-            rows = np.flatnonzero(bank.modality == kind)
-            found = _one_modality(bank, rows, config.clustering.intra.parameters(), num_threads)
-            ari = label_quality(found.labels, identity[rows], bank.modality[rows])["ari"]
-            figures[f"validation_{kind.name.lower()}_ari"] = ari
-    return figures
+        for modality in Modality:
+            rows = np.flatnonzero(bank.modality == modality)
+            clustering = _cluster_rows(bank, rows, intra_parameters(config), num_threads=num_threads)
+            ari = label_quality(clustering.labels, identity[rows], bank.modality[rows])["ari"]
+            metrics[f"validation_{modality.name.lower()}_ari"] = ari
+    return metrics
 
 
-def _one_modality(
-    bank: FeatureBank, rows: np.ndarray, parameters: ClusteringParameters, num_threads: int | None
+def _cluster_rows(
+    bank: FeatureBank, rows: np.ndarray, parameters: ClusteringParameters, *, num_threads: int | None
 ) -> Clustering:
-    part = FeatureBank(bank.features[rows], bank.modality[rows], bank.camera[rows])
+    part = FeatureBank(features=bank.features[rows], modality=bank.modality[rows], camera=bank.camera[rows])
     return cluster(part, parameters, num_threads=num_threads)

@@ -1,4 +1,4 @@
-"""Whether weights are fit to be judged on the validation people."""
+"""Whether weights may be scored on the validation people: only if they were never trained on them."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from ecul.engine.checkpoints import open_run
 from ecul.errors import ConfigError
 
 
-def held_people_out(run: str | Path) -> bool:
-    """Whether a run, and every run that it was warm-started from, trained without the validation people.
+def trained_without_validation_people(run: str | Path) -> bool:
+    """Returns whether a run, and every run that it was warm-started from, trained without the validation people.
 
     Raises:
         CheckpointError: one of the runs cannot be read.
@@ -22,14 +22,14 @@ def held_people_out(run: str | Path) -> bool:
 
 
 def check_warm_start(run: str) -> None:
-    """Makes sure that trials beginning from a run can be judged on the validation people.
+    """Checks that trials which begin from a run can be scored on the validation people.
 
     Raises:
         ConfigError: the run trained on them.
         CheckpointError: it cannot be read.
     """
-    if not held_people_out(run):
+    if not trained_without_validation_people(run):
         raise ConfigError(
-            f"warm_start {run} was trained on the validation people, so validation objectives would flatter it; train "
-            "stage 1 anew with --set data.hold_out_validation=true"
+            f"warm_start {run} was trained on the validation people, so validation objectives would be too good; train "
+            "stage 1 again with --set data.hold_out_validation=true"
         )

@@ -1,4 +1,4 @@
-"""A trial in an experiment tracker, under its sweep's group."""
+"""A trial in an experiment tracker, in its sweep's group."""
 
 import hashlib
 import logging
@@ -17,20 +17,20 @@ log = logging.getLogger(__name__)
 class TrialTracker:
     """Sends a `full` trial's epochs while it trains.
 
-    It lives in the trial's process and not in a worker: a worker may be killed before it could tell.
+    It lives in the trial's process and not in a worker: a worker may be killed before it could send anything.
     """
 
     def __init__(self, tracker: str, folder: RunFolder, config: Mapping[str, Any]) -> None:
-        """Opens the trial's run; nothing is waited for.
+        """Opens the trial's run in the background.
 
         Args:
             tracker: one of `cluster.tracking.interface.TRACKERS`.
-            folder: of the trial, in the folder of all trials, which lies in the sweep's.
+            folder: of the trial: SWEEP/trials/KEY.
             config: of the trial.
         """
         self._folder = folder
         self._checkpoint = tracker == "wandb+checkpoint"
-        run = tracked(Path(folder.root).parent, folder.name, "trial", config)
+        run = tracked_run(Path(folder.root).parent, folder.name, kind="trial", config=config)
         self._run = BackgroundRun(tracker, run, log.warning) if is_tracked(tracker) else None
         self._last: Record = {}
 
@@ -41,7 +41,7 @@ class TrialTracker:
             self._run.epoch(record)
 
     def close(self, state: str, *, error: str = "") -> None:
-        """Ends the trial's run, with pictures and, where asked for, the checkpoint if it was trained to the end.
+        """Ends the trial's run. One that was trained to the end sends pictures and, if asked for, its checkpoint.
 
         Args:
             state: `complete`, `stopped early` or `failed`.
@@ -58,8 +58,16 @@ class TrialTracker:
         run.finish({**{f"final/{name}": value for name, value in self._last.items()}, "state": state, "error": error})
 
 
-def tracked(folder: Path, key: str, kind: str, config: Mapping[str, Any]) -> TrackedRun:
-    """Returns how a tracker shows a part of the sweep in a folder."""
+def tracked_run(folder: Path, key: str, *, kind: str, config: Mapping[str, Any]) -> TrackedRun:
+    """Returns how a tracker shows a part of a sweep.
+
+    Args:
+        folder: of the sweep.
+        key: of a trial, or `sweep`.
+        kind: `trial` or `sweep`.
+        config: of the part.
+    """
+    # sweeps of the same name in other folders must not share a run
     digest = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:8]
     return TrackedRun(
         id=f"{folder.name}-{key}-{digest}",

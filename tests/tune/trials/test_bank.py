@@ -12,7 +12,7 @@ from ecul.errors import ConfigError, DataError
 from tests.tune.conftest import simulated_bank
 from tune import features
 from tune.trials.bank import load_bank, save_bank
-from tune.trials.held_out import check_warm_start, held_people_out
+from tune.trials.held_out import check_warm_start, trained_without_validation_people
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,9 @@ def test_what_is_no_bank_is_refused(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(DataError, match="not a feature bank"):
         load_bank(tmp_path / "text.npz")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(DataError, match="expected a feature bank"):
+        load_bank(tmp_path / "array.npy")
     bank = simulated_bank()
     np.savez(
         tmp_path / "long.npz", features=2 * bank.train.features, modality=bank.train.modality, camera=bank.train.camera
@@ -111,7 +114,7 @@ def test_a_warm_start_from_a_run_that_saw_the_people_is_refused(run, greedy_run,
         reporter=RunDirectory(tmp_path),
         store=LocalStore(tmp_path),
     )
-    assert not held_people_out(tmp_path)
+    assert not trained_without_validation_people(tmp_path)
 
 
 def test_run_and_config_exclude_each_other(capsys):

@@ -1,0 +1,50 @@
+import math
+
+import pytest
+
+from tests.tune.report.conftest import COST, SCORE, SPACE
+from tune.report.analysis import analyse, importance, rank_agreement
+
+
+def test_ranks_importance_and_agreement_of_a_known_score(study):
+    findings = analyse(study, SPACE, [SCORE])
+    scores = [row.metrics["validation_map"] for row in findings.ranked]
+    assert scores == sorted(scores, reverse=True)
+    assert len(findings.rows) == 30
+    assert len(findings.ranked) == 29
+    assert max(findings.importance, key=findings.importance.__getitem__) == "clustering.eps"
+    assert findings.importance["clustering.eps"] > 0.8
+    # it does not exist in every trial
+    assert "clustering.k3" not in findings.importance
+    agreement = {item.signal: item for item in findings.agreement}
+    assert agreement["stability"].spearman == pytest.approx(1)
+    assert agreement["silhouette"].spearman == pytest.approx(-1)
+    assert math.isnan(agreement["clustered_share"].spearman)
+    assert agreement["stability"].picked == scores[0]
+    assert findings.agreement[0].signal == "stability"
+
+
+def test_the_front_is_what_nothing_beats(study):
+    findings = analyse(study, SPACE, [SCORE, COST])
+    points = [(-row.metrics["validation_map"], row.metrics["clustering_seconds"]) for row in findings.ranked]
+    front = {(-row.metrics["validation_map"], row.metrics["clustering_seconds"]) for row in findings.front}
+    for point in points:
+        beaten = any(other != point and other[0] <= point[0] and other[1] <= point[1] for other in points)
+        assert (point in front) != beaten
+
+
+def test_too_few_trials_give_no_importance(study):
+    findings = analyse(study, SPACE, [SCORE])
+    assert importance(findings.ranked[:4], SPACE, "validation_map") == {}
+    assert (
+        rank_agreement(findings.ranked[:1], "validation_map")[0].picked == findings.ranked[0].metrics["validation_map"]
+    )
+
+
+def test_rank_agreement_of_a_single_trial_is_unknown(study):
+    (first, *_) = rank_agreement(analyse(study, SPACE, [SCORE]).ranked[:1], "validation_map")
+    assert math.isnan(first.spearman)
+
+
+def test_one_objective_has_no_front(study):
+    assert analyse(study, SPACE, [SCORE]).front == []

@@ -1,0 +1,33 @@
+"""A study, and a search over it without Ray."""
+
+import pytest
+from ray.tune.utils import flatten_dict
+
+from tune.config import SamplerConfig
+from tune.space.domains import Constraint, Numeric
+from tune.space.search_space import SearchSpace
+from tune.study.search import StudySearch
+from tune.study.store import make_sampler, open_study, own_trials
+from tune.trials.result import trial_result
+
+SPACE = SearchSpace(
+    {"clustering.k2": Numeric(2, 8, integer=True), "clustering.k3": Numeric(2, 20, integer=True)},
+    {},
+    (Constraint("clustering.k3", "clustering.k2"),),
+)
+POINT = {"clustering.k2": 3, "clustering.k3": 9}
+
+
+@pytest.fixture
+def study(tmp_path):
+    return open_study(tmp_path, "journal", "sweep", ["max"])
+
+
+def searcher(study, **options):
+    study.sampler = make_sampler(SamplerConfig(startup=2), num_trials_before=len(own_trials(study)))
+    return StudySearch(SPACE, study, ["score"], **options)
+
+
+def result(score, *, finished=True, **more):
+    """As Ray Tune flattens it."""
+    return flatten_dict(trial_result({"score": score}, finished=finished)) | {"time_total_s": 1.5, **more}

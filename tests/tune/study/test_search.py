@@ -1,0 +1,54 @@
+import time
+
+from optuna.trial import TrialState
+
+from tests.tune.study.conftest import SPACE, result, searcher
+from tune.study.search import StudySearch
+from tune.study.store import open_study, requeue_interrupted
+
+
+def test_trials_stopped_early_are_pruned_and_those_that_raise_failed(study):
+    search = searcher(study)
+    for name in "abc":
+        search.suggest(name)
+    search.on_trial_result("a", result(0.3, epoch=2))
+    search.on_trial_complete("a", result(0.3, finished=False))
+    search.on_trial_result("b", result(0.9, epoch=2))
+    search.on_trial_complete("b", error=True)
+    search.record_error("b", "it broke")
+    search.on_trial_complete("c", result(float("nan")))
+    a, b, c = study.trials
+    assert (a.state, a.intermediate_values, a.user_attrs["metrics"]) == (TrialState.PRUNED, {2: 0.3}, {"score": 0.3})
+    assert (b.state, b.user_attrs["error"]) == (TrialState.FAIL, "it broke")
+    assert c.state == TrialState.FAIL
+    assert "not finite" in c.user_attrs["error"]
+    assert "values" in b.user_attrs
+
+
+def test_trials_cut_off_by_the_time_limit_stay_open_for_a_resume(study):
+    search = searcher(study, deadline=time.monotonic() - 1)
+    search.suggest("a")
+    search.on_trial_complete("a", result(0.3, finished=False))
+    search.suggest("b")
+    search.on_trial_complete("b", result(0.4))
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING, TrialState.COMPLETE]
+    assert requeue_interrupted(study) == 1
+
+
+def test_several_objectives_are_told_in_the_studys_order_and_have_no_intermediate_values(tmp_path):
+    study = open_study(tmp_path, "journal", "sweep", ["max", "min"])
+    search = StudySearch(SPACE, study, ["score", "cost"])
+    search.suggest("a")
+    both = {"metrics/score": 0.5, "metrics/cost": 3.0, "finished": True}
+    search.on_trial_result("a", both | {"epoch": 1})
+    search.on_trial_complete("a", both)
+    (trial,) = study.trials
+    assert (trial.values, trial.intermediate_values) == ([0.5, 3.0], {})
+
+
+def test_an_objective_that_is_missing_fails_the_trial(study):
+    search = searcher(study)
+    search.suggest("a")
+    search.on_trial_complete("a", {"metrics/other": 1.0, "finished": True})
+    assert study.trials[0].state == TrialState.FAIL
+    assert "not finite: {'score': nan}" in study.trials[0].user_attrs["error"]

@@ -1,0 +1,69 @@
+import pytest
+
+from ecul.errors import ConfigError
+from tests.tune.conftest import simulated_bank
+from tune.plan import make_plan, write_plan
+from tune.study.store import best_values, make_sampler
+from tune.sweep import prepare_study
+from tune.trials.bank import TuningBank, save_bank
+
+
+def test_the_base_comes_first_then_the_files_points(make_sweep, tmp_path):
+    plan = make_plan(make_sweep(points=[{"clustering.k2": 5, "clustering.k3": 7}]), tmp_path / "s", local=True)
+    assert [point["clustering.k2"] for point in plan.points] == [3, 5]
+    assert plan.points[1]["clustering.eps"] == 0.5
+    study = prepare_study(plan)
+    assert [plan.space.sample(study.ask()) for _ in plan.points] == list(plan.points)
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"clustering.k2": 5, "clustering.k3": 4}, "outside"),
+        ({"clustering.k2": 90}, "outside"),
+        ({"loss.temperature": 0.1}, "not in the space"),
+    ],
+)
+def test_points_outside_the_space_are_refused(make_sweep, tmp_path, point, message):
+    with pytest.raises(ConfigError, match=message):
+        make_plan(make_sweep(points=[point]), tmp_path / "s", local=True)
+
+
+def test_a_validation_objective_needs_held_out_people(make_sweep, tmp_path):
+    save_bank(TuningBank(train=simulated_bank().train), tmp_path / "blind.npz")
+    features = {"bank": str(tmp_path / "blind.npz")}
+    with pytest.raises(ConfigError, match="no held-out people"):
+        make_plan(make_sweep(features=features), tmp_path / "s", local=True)
+    blind = {"features": [{"metric": "label_free_product"}]}
+    assert make_plan(make_sweep(features=features, objectives=blind), tmp_path / "s", local=True).bank is not None
+
+
+def test_a_grid_has_as_many_trials_as_points(make_sweep, tmp_path):
+    space = {"clustering.k2": {"int": [2, 4]}, "clustering.k3": {"int": [3, 9], "step": 3}}
+    plan = make_plan(make_sweep(space=space, sampler={"name": "grid"}), tmp_path / "s", local=True)
+    study = prepare_study(plan)
+    # k3 counts in steps from 3: 3, 6, 9; with k2=4 the first is ruled out
+    assert plan.num_trials == len(study.trials) == 3 + 3 + 2
+    drawn = [plan.space.sample(study.ask()) for _ in range(8)]
+    assert len({tuple(values.items()) for values in drawn}) == 8
+    assert len(prepare_study(plan).trials) == 16  # asked and left: taken up again
+
+
+def test_the_best_of_a_features_sweep_start_a_full_one(make_sweep, tmp_path):
+    plan = make_plan(make_sweep(), tmp_path / "quick", local=True)
+    write_plan(plan)
+    study = prepare_study(plan)
+    study.sampler = make_sampler(plan.sweep.sampler)
+    for score in (0.2, 0.9, 0.5):
+        trial = study.ask()
+        trial.set_user_attr("values", plan.space.sample(trial))
+        study.tell(trial, score)
+    best = best_values(tmp_path / "quick", 2)
+    assert best == [study.trials[1].user_attrs["values"], study.trials[2].user_attrs["values"]]
+    full = {"start_from": "quick", "start_points": 2}
+    later = make_plan(make_sweep(fidelity="full", full=full), tmp_path / "slow", local=True)
+    assert [point["clustering.k2"] for point in later.points[1:]] == [values["clustering.k2"] for values in best]
+    # what the quick sweep did not search is the base's
+    assert {point["memory.united.switch_epoch"] for point in later.points} == {3}
+    with pytest.raises(ConfigError, match="no sweep"):
+        make_plan(make_sweep(fidelity="full", full={"start_from": "none"}), tmp_path / "slow", local=True)

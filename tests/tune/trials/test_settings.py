@@ -1,0 +1,30 @@
+from tests.tune.conftest import base_of
+from tune.trials.settings import original_config, trial_config, value_at
+
+
+def test_trials_are_always_scored_on_held_out_people(make_bare_sweep):
+    base = base_of(make_bare_sweep())
+    assert base.data.hold_out_validation
+    assert base.evaluation.split == "validation"
+
+
+def test_another_preset_drops_the_numbers_of_the_base_preset(make_bare_sweep):
+    base = base_of(make_bare_sweep())
+    changed = trial_config(base, {"clustering.preset": "kreciprocal", "clustering.k1": 20})
+    assert (changed.clustering.k1, changed.clustering.k2, changed.clustering.k3) == (20, 6, None)
+    same = trial_config(base, {"clustering.preset": "emcc"})
+    assert same.clustering.k3 == 9
+
+
+def test_set_changes_the_base_of_all_trials_before_it_is_checked(make_bare_sweep):
+    # kreciprocal knows no k3: the file's one is only refused together with it
+    sweep = make_bare_sweep(set={"clustering.preset": "kreciprocal", "clustering.k3": None, "stages.united": 2})
+    config = original_config(sweep)
+    assert (config.clustering.preset, config.clustering.k3, config.stages.united) == ("kreciprocal", None, 2)
+    assert not config.data.hold_out_validation
+
+
+def test_a_path_that_leads_nowhere_has_no_value():
+    assert value_at({"a": {"b": 1}}, "a.b") == 1
+    assert value_at({"a": {"b": 1}}, "a.c") is None
+    assert value_at({"a": {"b": 1}}, "a.b.c") is None

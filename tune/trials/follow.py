@@ -1,0 +1,86 @@
+"""Reading a training's epochs while another process writes them."""
+
+from collections.abc import Iterator
+
+import ray
+import ray.exceptions
+
+from cluster.failures import describe
+from cluster.storage import RunFolder
+from ecul.engine.run_directory import METRICS_FILE, parse_records
+from ecul.errors import EculError, TrainingError
+
+POLL_SECONDS = 0.5
+
+
+def follow(folder: RunFolder, work: ray.ObjectRef) -> Iterator[dict[str, float]]:
+    """Yields a run's epoch records as they appear, each epoch once and in order, until the work ends.
+
+    Args:
+        folder: of the run.
+        work: reference to the Ray task that trains.
+
+    Raises:
+        EculError: what the work raised.
+    """
+    lines = NewLines(folder, METRICS_FILE)
+    last = -1.0
+    done = False
+    while not done:
+        done = bool(ray.wait([work], timeout=POLL_SECONDS)[0])
+        for record in parse_records(lines.read().decode()):
+            if record["epoch"] > last:
+                last = record["epoch"]
+                yield record
+    wait_for(work)
+
+
+def wait_for(work: ray.ObjectRef) -> None:
+    """Waits for a task.
+
+    Raises:
+        EculError: what it raised.
+    """
+    try:
+        ray.get(work)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, EculError) else TrainingError(describe(error.cause)) from None
+
+
+class NewLines:
+    """The lines of a file that were added since the last look.
+
+    A training that is resumed replaces its metrics.jsonl by a shorter one, without the epochs that it repeats, and
+    this may happen between two looks. So each look begins at the last line that was read. Where another line stands
+    there now, the file was replaced and is read from its start.
+    """
+
+    def __init__(self, folder: RunFolder, name: str) -> None:
+        """Takes a run's folder and the name of a file in it, which may not exist yet."""
+        self._filesystem = folder.filesystem
+        self._path = f"{folder.path}/{name}"
+        self._last_line = b""
+        self._last_start = 0
+
+    def read(self) -> bytes:
+        """Returns the new whole lines; all lines of a file that was replaced."""
+        content = self._content_from(self._last_start)
+        if content.startswith(self._last_line):
+            content = content[len(self._last_line) :]
+            start = self._last_start + len(self._last_line)
+        else:
+            content, start = self._content_from(0), 0
+            self._last_line, self._last_start = b"", 0
+        lines = content[: content.rfind(b"\n") + 1]
+        if lines:
+            length = len(lines) - (lines.rfind(b"\n", 0, -1) + 1)
+            self._last_line, self._last_start = lines[-length:], start + len(lines) - length
+        return lines
+
+    def _content_from(self, start: int) -> bytes:
+        """The file from a byte to its end; nothing where it is shorter or not there."""
+        if self._filesystem.get_file_info(self._path).size in (None, 0):
+            return b""
+        with self._filesystem.open_input_file(self._path) as file:
+            file.seek(min(start, file.size()))
+            return file.read()

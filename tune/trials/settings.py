@@ -1,0 +1,61 @@
+"""The configurations of a sweep: the original, the one that trials change, and a trial's own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ecul.config import PRESET_DEFAULTS, Config
+from ecul.schema import merge
+from ecul.settings import config_tree, load_config, parse_config, updated
+from tune.config import SweepConfig
+from tune.roles import INTRA, UNITED
+
+_PRESET_PARAMETERS = sorted({name for defaults in PRESET_DEFAULTS.values() for name in defaults})
+
+
+def original_config(sweep: SweepConfig) -> Config:
+    """Returns the configuration that the sweep is for, as its file and `set` have it.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    return load_config(sweep.base, sweep.set)
+
+
+def base_config(original: Config, *, warm_start: str | None) -> Config:
+    """Returns the configuration that trials change; it always validates on held-out training identities.
+
+    Args:
+        original: as the user wrote it.
+        warm_start: run or checkpoint that trials begin from; None keeps the original's.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    changes: dict[str, Any] = {"data.hold_out_validation": True, "evaluation.split": "validation"}
+    if warm_start is not None:
+        changes["warm_start"] = warm_start
+    return updated(original, changes)
+
+
+def trial_config(base: Config, values: Mapping[str, Any]) -> Config:
+    """Returns the base with a trial's {path: value}; a changed clustering preset brings its own defaults.
+
+    Raises:
+        ConfigError: the values do not make a valid configuration.
+    """
+    tree = merge(config_tree(base), {})
+    for section in (UNITED, INTRA):
+        clustering = value_at(tree, section)
+        if values.get(f"{section}.preset", clustering["preset"]) != clustering["preset"]:
+            # the base's k1, k2, ... are of its own preset, which another one may not even know
+            for name in _PRESET_PARAMETERS:
+                clustering.pop(name, None)
+    return parse_config(merge(tree, values))
+
+
+def value_at(tree: Mapping[str, Any], path: str) -> Any:
+    """Returns the value at a dotted path of a nested mapping, or None where there is none."""
+    node: Any = tree
+    for name in path.split("."):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node
