@@ -26,15 +26,19 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
     parser = Parser(prog="python -m tune.run", description="Search hyperparameters.")
     parser.add_argument("--config", metavar="FILE", help="YAML of the sweep, such as configs/tune/emcc.yaml")
-    parser.add_argument("--name", metavar="NAME", help="of the sweep (default: the file's name and the fidelity)")
+    parser.add_argument("--name", metavar="NAME", help="of the sweep (default: the file's name and --fidelity)")
     parser.add_argument("--resume", metavar="NAME", help="continue a stopped sweep, or add trials to a finished one")
     parser.add_argument("--fidelity", choices=get_args(Fidelity), help="default: the file's")
     parser.add_argument("--trials", type=int, metavar="N", help="how many the sweep has when it is done")
-    parser.add_argument("--concurrency", type=int, metavar="C", help="most trials at once; default: as many as fit")
-    parser.add_argument("--max-hours", type=float, metavar="H", help="stop after so long; continue with --resume")
+    parser.add_argument(
+        "--concurrency", type=_positive_int, metavar="C", help="most trials at once; default: as many as fit"
+    )
+    parser.add_argument("--max-hours", type=_positive, metavar="H", help="stop after so long; continue with --resume")
     parser.add_argument("--bank", metavar="FILE", help="feature bank of python -m tune.features")
     parser.add_argument("--warm-start", metavar="RUN", help="stage-1 run that full trials begin from")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace a key of the sweep")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="replace a key of the sweep's file"
+    )
     parser.add_argument("--address", default="local", help="Ray cluster: local to start one here, auto, or HOST:PORT")
     parser.add_argument("--storage", default=STORAGE, metavar="FOLDER", help="of all sweeps; all nodes must see it")
     parser.add_argument("--verbose", action="store_true", help="show what the trials' processes print")
@@ -46,6 +50,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the sweep and returns the exit code: 0 good, 2 bad input, 130 interrupted."""
     args = build_parser().parse_args(argv)
     return run_command("tune.run", lambda: _run(args))
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def _positive_int(text: str) -> int:
+    number = _positive(text)
+    if not number.is_integer():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(number)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -89,7 +110,7 @@ def _name(args: argparse.Namespace) -> str:
             raise ConfigError(f"a resumed sweep keeps what it was started with; leave out {', '.join(given)}")
         name = args.resume
     elif args.config:
-        name = args.name or f"{Path(args.config).stem}-{args.fidelity}".removesuffix("-None")
+        name = args.name or "-".join(part for part in (Path(args.config).stem, args.fidelity) if part)
     else:
         raise ConfigError("give --config FILE for a new sweep, or --resume NAME; shipped ones: configs/tune/")
     if "/" in name:

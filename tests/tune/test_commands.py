@@ -54,6 +54,17 @@ def test_what_cannot_work_is_said_in_one_line_before_ray_starts(arguments, messa
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "option", [("--concurrency", "0"), ("--concurrency", "1.5"), ("--concurrency", "many"), ("--max-hours", "-1")]
+)
+def test_numbers_of_options_are_checked(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["--config", "configs/tune/emcc.yaml", *option])
+    error = capsys.readouterr().err
+    assert option[0] in error
+    assert len(error.strip().splitlines()) == 1
+
+
 @pytest.fixture
 def closed_sweep(make_sweep, tmp_path):
     """The folder of a sweep with 30 closed trials, which are better the larger eps is."""
