@@ -172,7 +172,7 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
         space={**SPACE, "optim.learning_rate": {"categorical": [3.5e-4, 1e30]}},
         points=[broken, {"clustering.k3": 8}],
         trials=3,
-        tracker="wandb",
+        tracker="wandb+checkpoint",
     )
     # one after the other, so that the last is held against the first, and stopped early
     common = ["--storage", str(tmp_path), "--address", ray_cluster.address, "--concurrency", "1"]
@@ -197,6 +197,9 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
     tracked = offline_runs(folder)
     assert sum(found["job_type"] == "sweep" for found in tracked.values()) == 1
     assert "the loss is nan" in tracked_trial(tracked, failed)["summary"]["error"]
+    # only a trial that was trained to the end sends its checkpoint
+    sent = [bool(tracked_trial(tracked, trial)["artifacts"]) for trial in (default, failed, other)]
+    assert sent == [True, False, False]
     for trial in (default, other):
         found = tracked_trial(tracked, trial)
         assert found["group"] == "t"
