@@ -2,7 +2,7 @@
 
 import difflib
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -16,7 +16,7 @@ from ecul.errors import ConfigError
 class Strict(BaseModel):
     """A frozen record that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -142,6 +142,12 @@ def setting_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
     return found
 
 
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Returns `; did you mean NAME?` with the known name that is most like a wrong one; nothing if none is."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
 
@@ -151,8 +157,7 @@ def _problem(model: type[BaseModel], item: ErrorDetails) -> str:
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         known = [*setting_paths(model), *_siblings(model, item["loc"])]
-        near = difflib.get_close_matches(path, known, n=1)
-        return f"unknown key {path}{f'; did you mean {near[0]}?' if near else ''}"
+        return f"unknown key {path}{did_you_mean(path, known)}"
     if item["type"] == "missing":
         return f"{path} is missing"
     got = "" if isinstance(item["input"], Mapping) else f", got {item['input']!r}"

@@ -19,7 +19,7 @@ Sampler = Literal["tpe", "cmaes", "random", "qmc", "grid"]
 class DomainConfig(Strict):
     """The values of one path; exactly one of int, float, categorical, epochs."""
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     integers: tuple[int, int] | None = Field(None, alias="int")
     """`int` in YAML: whole numbers from [low, high], both included."""
@@ -60,8 +60,6 @@ class DomainConfig(Strict):
 class ObjectiveConfig(Strict):
     """One metric to optimise."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
     metric: str
     """Name of an objective (`tune.objectives`, docs/tuning.md); none is of test identities."""
     mode: Literal["max", "min"] = "max"
@@ -70,8 +68,6 @@ class ObjectiveConfig(Strict):
 
 class SamplerConfig(Strict):
     """How points are chosen."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: Sampler = "tpe"
     """`tpe` (Optuna's multivariate one), `cmaes` (one objective; draws categories at random), `random`, `qmc` (covers
@@ -85,8 +81,6 @@ class SamplerConfig(Strict):
 class FeaturesConfig(Strict):
     """The `features` fidelity: trials cluster a saved feature bank."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
     bank: str | None = None
     """File written by `python -m tune.features`; needed at this fidelity."""
     cpus_per_trial: int = Field(1, ge=1)
@@ -95,8 +89,6 @@ class FeaturesConfig(Strict):
 
 class FullConfig(Strict):
     """The `full` fidelity: each trial is a Ray Train run."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     cluster: str | None = None
     """YAML file of the cluster settings (`cluster.config`) of each trial; null for their defaults."""
@@ -119,8 +111,6 @@ class FullConfig(Strict):
 
 class SweepConfig(Strict):
     """A sweep."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     base: str
     """YAML configuration that the trials change, such as configs/synthetic.yaml."""

@@ -1,16 +1,15 @@
 """From a sweep's configuration to a checked search space."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ecul.config import Config
 from ecul.errors import ConfigError
-from ecul.schema import setting_paths
+from ecul.schema import did_you_mean, setting_paths
 from ecul.settings import config_tree
 from tune.config import DomainConfig, SweepConfig
-from tune.roles import K2, K3, UNITED, role_of
+from tune.roles import INTRA, K2, K3, UNITED, role_of
 from tune.space.domains import Choice, Constraint, Domain, Numeric
 from tune.space.search_space import SearchSpace
 from tune.text import values_text
@@ -93,8 +92,7 @@ def from_first_epoch(values: Mapping[str, Any], space: SearchSpace, base: Config
 def _check_path(path: str) -> None:
     known = setting_paths(Config)
     if path not in known:
-        near = difflib.get_close_matches(path, known, n=1)
-        raise ConfigError(f"space: unknown path {path}" + (f"; did you mean {near[0]}?" if near else ""))
+        raise ConfigError(f"space: unknown path {path}{did_you_mean(path, known)}")
     if not role_of(path).searchable:
         raise ConfigError(f"space: {path} decides how trials are scored or run, so it cannot be searched")
 
@@ -179,7 +177,9 @@ def _features_part(space: SearchSpace) -> SearchSpace:
     """The paths whose values a trial of the `features` fidelity can tell apart."""
     part = space.only(lambda path: role_of(path).in_features)
     if not part.domains:
-        raise ConfigError(f"fidelity features searches {UNITED}.* alone, and the space has no such path; use full")
+        raise ConfigError(
+            f"fidelity features searches {UNITED}.* and {INTRA}.* alone, and the space has no such path; use full"
+        )
     for path, parents in part.conditions.items():
         for parent in parents:
             if not role_of(parent).in_features:
