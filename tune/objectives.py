@@ -12,6 +12,7 @@ LABEL_FREE: dict[str, str] = {
     "clustered_share": "share of the images that are in a cluster",
     "label_free_product": "stability x cross_modality_share x clustered_share x silhouette (0 where it is negative)",
 }
+_DERIVED = ("clustered_share", "label_free_product")
 COST: dict[str, str] = {
     "clustering_seconds": "wall seconds of one united clustering",
     "pairs_per_image": "Jaccard distances up to eps that are kept, per image",
@@ -66,14 +67,13 @@ def check_objective(metric: str, fidelity: str) -> None:
 
 
 def label_free_metrics(diagnostics: Mapping[str, float]) -> dict[str, float]:
-    """Returns the label-free objectives of one clustering's diagnostics (`ecul.clustering.pipeline`)."""
-    metrics = {
-        "stability": diagnostics["stability"],
-        "silhouette": diagnostics["silhouette"],
-        "cross_modality_share": diagnostics["cross_modality_share"],
-        "multi_camera_share": diagnostics["multi_camera_share"],
-        "clustered_share": 1.0 - diagnostics["noise_share"],
-    }
+    """Returns the label-free objectives of one clustering.
+
+    Args:
+        diagnostics: of `ecul.clustering.pipeline`. An objective is read under its own name, unless it is derived here.
+    """
+    metrics = {name: diagnostics[name] for name in LABEL_FREE if name not in _DERIVED}
+    metrics["clustered_share"] = 1.0 - diagnostics["noise_share"]
     # a negative silhouette means overlapping clusters: the product is 0 then, not negative
     product = max(metrics["silhouette"], 0.0)
     for name in ("stability", "cross_modality_share", "clustered_share"):
