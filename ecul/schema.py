@@ -1,25 +1,25 @@
 """Checked settings from YAML files, for runs, sweeps and clusters alike, with errors of one line."""
 
+import dataclasses
 import difflib
-import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from ecul.errors import ConfigError
 
 
 class Strict(BaseModel):
-    """A frozen record that refuses unknown keys."""
+    """A frozen record that refuses unknown keys; the string under a field is its documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-Model = TypeVar("Model", bound=BaseModel)
+Checked = TypeVar("Checked")
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -71,11 +71,11 @@ def load_yaml(path: str | Path, *, what: str, keys: str, shipped: str) -> dict[s
     return tree
 
 
-def check(model: type[Model], tree: Mapping[str, Any], *, what: str = "") -> Model:
+def check(record: type[Checked], tree: Mapping[str, Any], *, what: str = "") -> Checked:
     """Returns a checked record of a nested mapping.
 
     Args:
-        model: the record's class.
+        record: a `Strict` class, or a dataclass with ranges in its annotations.
         tree: its values.
         what: put in front of the message, such as the file's name.
 
@@ -83,9 +83,9 @@ def check(model: type[Model], tree: Mapping[str, Any], *, what: str = "") -> Mod
         ConfigError: keys are unknown or missing, or values out of range; one line names each.
     """
     try:
-        return model.model_validate(tree)
+        return TypeAdapter(record).validate_python(tree)
     except ValidationError as error:
-        problems = "; ".join(_problem(model, item) for item in error.errors())
+        problems = "; ".join(_problem(record, item) for item in error.errors())
         raise ConfigError(f"{what}: {problems}" if what else problems) from None
 
 
@@ -131,15 +131,25 @@ def merge(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def setting_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
+def setting_paths(record: type[Any], prefix: str = "") -> list[str]:
     """Returns the dotted paths of all settings of a record, in the order of definition."""
-    found: list[str] = []
-    for name, field in model.model_fields.items():
-        path = f"{prefix}{field.alias or name}"
-        inner: Any = field.annotation
-        nested = isinstance(inner, type) and issubclass(inner, BaseModel)
-        found += setting_paths(inner, f"{path}.") if nested else [path]
-    return found
+    paths: list[str] = []
+    for name, annotation in _fields(record).items():
+        path = f"{prefix}{name}"
+        paths += setting_paths(annotation, f"{path}.") if _is_record(annotation) else [path]
+    return paths
+
+
+def _fields(record: type[Any]) -> dict[str, Any]:
+    """Names of a record's fields, as they are written in files, with their annotations."""
+    if issubclass(record, BaseModel):
+        return {field.alias or name: field.annotation for name, field in record.model_fields.items()}
+    hints = get_type_hints(record)
+    return {field.name: hints[field.name] for field in dataclasses.fields(record)}
+
+
+def _is_record(annotation: Any) -> bool:
+    return isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation))
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
@@ -152,12 +162,11 @@ def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
 
 
-def _problem(model: type[BaseModel], item: ErrorDetails) -> str:
+def _problem(record: type[Any], item: ErrorDetails) -> str:
     """One problem of pydantic's in our words."""
     path = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        known = [*setting_paths(model), *_siblings(model, item["loc"])]
-        return f"unknown key {path}{did_you_mean(path, known)}"
+    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"unknown key {path}{did_you_mean(path, [*setting_paths(record), *_siblings(record, item['loc'])])}"
     if item["type"] == "missing":
         return f"{path} is missing"
     got = "" if isinstance(item["input"], Mapping) else f", got {item['input']!r}"
@@ -165,23 +174,22 @@ def _problem(model: type[BaseModel], item: ErrorDetails) -> str:
     return f"{where}{item['msg'].removeprefix('Value error, ')}{got}"
 
 
-def _siblings(model: type[BaseModel], loc: tuple[int | str, ...]) -> Iterator[str]:
-    """Paths beside `loc` that the models on its way know; it may lead through lists and mappings of models."""
-    annotation: Any = model
+def _siblings(record: type[Any], loc: tuple[int | str, ...]) -> list[str]:
+    """Paths beside `loc`, which may lead through lists and mappings of records."""
+    annotation: Any = record
     for part in loc[:-1]:
-        inside = next(_models(annotation), None)
-        field = inside.model_fields.get(str(part)) if inside is not None and annotation is inside else None
-        annotation = field.annotation if field is not None else inside
-    inside = next(_models(annotation), None)
+        if not _is_record(annotation):  # a list or mapping, of which `part` is an index or key
+            annotation = next(_records(annotation), None)
+        else:
+            annotation = _fields(annotation).get(str(part), annotation)
+    annotation = next(_records(annotation), None)
     prefix = "".join(f"{part}." for part in loc[:-1])
-    for name, field in (inside.model_fields if inside is not None else {}).items():
-        yield f"{prefix}{field.alias or name}"
+    return [f"{prefix}{name}" for name in _fields(annotation)] if _is_record(annotation) else []
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def _records(annotation: Any) -> Iterator[type[Any]]:
     """The record classes in an annotation: itself, or inside of unions, lists and mappings."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if _is_record(annotation):
         yield annotation
-    elif get_origin(annotation) in (Union, types.UnionType, tuple, list, dict):
-        for argument in get_args(annotation):
-            yield from _models(argument)
+    for argument in get_args(annotation):
+        yield from _records(argument)

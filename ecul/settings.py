@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ecul.config import ClusteringConfig, Config
+from ecul.config import Config
 from ecul.errors import ConfigError
+from ecul.parameters import ClusteringParameters
 from ecul.schema import apply_overrides, check, load_yaml, merge
-from ecul.types import ClusteringParameters
 
 RESUMABLE = ("runtime", "evaluation", "stages")
 """Parts of the configuration that may change when a run is resumed: they leave the epochs before as they are."""
@@ -64,7 +64,7 @@ def clustering_parameters(preset: str, overrides: Mapping[str, Any]) -> Clusteri
     Raises:
         ConfigError: an unknown preset or parameter, or a value out of range.
     """
-    return check(ClusteringConfig, {"preset": preset, **overrides}).parameters()
+    return check(ClusteringParameters, {"preset": preset, **overrides})
 
 
 def config_tree(config: Config) -> dict[str, Any]:

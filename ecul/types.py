@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecul.names import RankingRule
+from ecul.parameters import ClusteringParameters, SelectionParameters
 
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
@@ -86,37 +87,6 @@ class FeatureBank:
     def __len__(self) -> int:
         """Number of images."""
         return len(self.features)
-
-
-@dataclass(frozen=True)
-class ClusteringParameters:
-    """Plain numbers of one clustering; `ecul.config` holds the defaults and the ranges. None = unused by the preset."""
-
-    preset: str
-    eps: float
-    min_samples: int
-    groups: str | None = None
-    k1: int | None = None
-    k2: int | None = None
-    k3: int | None = None
-    k1_intra: int | None = None
-    k1_inter: int | None = None
-    k2_intra: int | None = None
-    k2_inter: int | None = None
-    index: str = "flat"
-
-
-@dataclass(frozen=True)
-class SelectionParameters:
-    """Plain numbers of the inter-modality instance selection.
-
-    Attributes:
-        num_neighbors: k_s, how many images of the other modality count as near.
-        max_distance: eps_s, largest Jaccard distance of a selected pair, in [0, 1].
-    """
-
-    num_neighbors: int
-    max_distance: float
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def tiny_config(tiny_sysu: Path) -> Callable[..., Config]:
             "model": {"backbone": "small", "weights": "none"},
             "stages": {"bootstrap": 0, "intra": 1, "united": 2, "iterations": 3},
             "batch": {"batch_size": 8, "instances": 2},
-            "clustering": {**clustering, "intra": clustering},
+            "clustering": {"united": clustering, "intra": clustering},
             "memory": {"intra": {"switch_epoch": 2}, "united": {"switch_epoch": 3}},
             "evaluation": {"every": 0, "protocols": ["sysu_all_single"]},
             "runtime": {"device": "cpu"},

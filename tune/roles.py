@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ecul.config import Config
-from ecul.types import ClusteringParameters
+from ecul.parameters import ClusteringParameters
 
-UNITED = "clustering"
+UNITED = "clustering.united"
 INTRA = "clustering.intra"
 K2, K3 = f"{UNITED}.k2", f"{UNITED}.k3"
 
@@ -42,6 +42,7 @@ ROLES: Mapping[str, Role] = {
     "evaluation": _FIXED,
     "warm_start": _FIXED,
     "runtime": _FIXED,
+    "clustering.num_threads": _FIXED,
     UNITED: Role(in_features=True, first_stage=2),
     f"{UNITED}.eps_start": Role(first_stage=2),
     f"{UNITED}.eps_ramp_epochs": Role(first_stage=2),
@@ -69,14 +70,14 @@ def is_intra_clustering(path: str) -> bool:
 
 def united_parameters(config: Config) -> ClusteringParameters:
     """Returns the numbers of the united clustering, over both modalities."""
-    return config.clustering.parameters()
+    return config.clustering.united
 
 
 def intra_parameters(config: Config) -> ClusteringParameters:
     """Returns the numbers of the clustering inside one modality."""
-    return config.clustering.intra.parameters()
+    return config.clustering.intra
 
 
 def label_of(path: str) -> str:
     """Returns a setting's short name for pictures, without the section that most of them share."""
-    return path.removeprefix("clustering.").removeprefix("memory.")
+    return path.removeprefix("clustering.united.").removeprefix("clustering.").removeprefix("memory.")

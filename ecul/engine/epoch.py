@@ -35,11 +35,10 @@ def stage_of(config: Config, epoch: int) -> tuple[int, int]:
 def clustering_request(config: Config, stage: int, stage_epoch: int) -> ClusteringRequest:
     """Returns the clusterings that an epoch needs; eps follows its curriculum."""
     clustering = config.clustering
-    intra = clustering.intra.parameters()
     if stage < 2:
-        return ClusteringRequest(intra)
-    united = clustering.parameters(eps=clustering.eps_at(stage_epoch))
-    return ClusteringRequest(intra, united, clustering.selection.parameters())
+        return ClusteringRequest(intra=clustering.intra)
+    united = clustering.united.at(stage_epoch)
+    return ClusteringRequest(intra=clustering.intra, united=united, selection=clustering.selection)
 
 
 def run_epoch(session: Session, state: TrainState, epoch: int) -> dict[str, float]:

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecul import runtime
-from ecul.config import MemoryConfig, TwoStepConfig
+from ecul.config import MemoryConfig
 from ecul.memory.bank import cluster_means, united_means
-from ecul.memory.schedule import TwoStepSchedule
 from ecul.memory.update import update_memory
 from ecul.types import ClusteringResult, Modality
 
@@ -83,16 +82,11 @@ class StepBatch:
 
 def update_rules(config: MemoryConfig, epoch: int) -> UpdateRules:
     """Returns the rules of an epoch, counted from 1 over the whole run."""
-    united = _schedule(config.united)
     return UpdateRules(
-        intra=_schedule(config.intra).at(epoch),
-        united=united.at(epoch),
-        instance_momentum=united.second_momentum,
+        intra=config.intra.at(epoch),
+        united=config.united.at(epoch),
+        instance_momentum=config.united.second_momentum,
     )
-
-
-def _schedule(config: TwoStepConfig) -> TwoStepSchedule:
-    return TwoStepSchedule(**config.model_dump())
 
 
 def build_memories(

@@ -82,7 +82,7 @@ def image_store(config: Config, paths: tuple[str, ...]) -> ImageStore:
         height=data.height,
         width=data.width,
         cache_bytes=int(data.cache_gib * _GIB),
-        num_threads=max(data.num_workers, 2),
+        num_threads=data.decode_threads,
     )
 
 

@@ -9,11 +9,11 @@ import torch
 
 from ecul import names
 from ecul.clustering.presets import _RECIPES as PRESETS
-from ecul.config import PRESET_DEFAULTS
 from ecul.data import layouts
 from ecul.evaluation.ranking import RULES
 from ecul.memory.update import update_memory
 from ecul.models.backbone import build_model
+from ecul.parameters import PRESET_DEFAULTS
 
 
 def test_registries_hold_the_names_of_their_lists():

@@ -17,8 +17,8 @@ SWEEP = "base: configs/synthetic.yaml\nobjectives: {features: [{metric: stabilit
     [
         (
             load_config,
-            "data: {root: x}\nclustering: {k22: 3}\n",
-            "unknown key clustering.k22; did you mean clustering.",
+            "data: {root: x}\nclustering: {united: {k22: 3}}\n",
+            "unknown key clustering.united.k22; did you mean clustering.united.k2",
         ),
         (load_cluster_config, "num_wokers: 2\n", "unknown key num_wokers; did you mean num_workers?"),
         (load_cluster_config, "clustering: {shrads: 2}\n", "did you mean clustering.shards?"),

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from ecul.config import PRESET_DEFAULTS, Config
+from ecul.config import Config
 from ecul.errors import ConfigError
+from ecul.parameters import PRESET_DEFAULTS
 from ecul.schema import apply_overrides, setting_paths
 from ecul.settings import clustering_parameters, config_tree, load_config, parse_config
 
@@ -20,9 +21,9 @@ def test_every_shipped_config_is_valid_and_survives_a_round_trip(path: Path):
 @pytest.mark.parametrize(
     ("override", "text"),
     [
-        ("clustering.k3=2", "k3 (2) must be at least k2 (4)"),
-        ("clustering.kk=2", "did you mean clustering.k"),
-        ("clustering.eps=1.5", "clustering.eps"),
+        ("clustering.united.k3=2", "k3 (2) must be at least k2 (4)"),
+        ("clustering.united.kk=2", "did you mean clustering.united.k"),
+        ("clustering.united.eps=1.5", "clustering.united.eps"),
         ("seed=-1", "got -1"),
         ("stages.iterations=no", "stages.iterations"),
         ("batch.batch_size=30", "multiple of instances"),
@@ -30,6 +31,11 @@ def test_every_shipped_config_is_valid_and_survives_a_round_trip(path: Path):
         ("model.weights=synthetic", "are for backbone small"),
         ("evaluation.split=validation", "hold_out_validation"),
         ("data.root.x=1", "holds a value"),
+        ("clustering.k2=3", "clustering.k2 is now clustering.united.k2"),
+        ("data.num_workers=0", "data.num_workers is now data.decode_threads"),
+        ("memory.intra.switch_epoch=x", "memory.intra.switch_epoch: Input should be a valid integer"),
+        ("memory.united.first_rule=mean", "memory.united.first_rule"),
+        ("memory.united.switch=3", "did you mean memory.united.switch_epoch?"),
     ],
 )
 def test_impossible_settings_are_refused_with_what_was_got(override: str, text: str):
@@ -61,13 +67,6 @@ def test_unreadable_config_files_are_named(tmp_path: Path):
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="not YAML"):
         load_config(tmp_path / "broken.yaml")
-
-
-def test_eps_curriculum_ends_at_eps():
-    tree = {**MINIMAL, "clustering": {"eps": 0.6, "eps_start": 0.4, "eps_ramp_epochs": 4}}
-    clustering = parse_config(tree).clustering
-    assert [round(clustering.eps_at(epoch), 3) for epoch in range(1, 7)] == [0.4, 0.45, 0.5, 0.55, 0.6, 0.6]
-    assert clustering.parameters(eps=0.45).eps == 0.45
 
 
 def test_field_paths_reach_the_leaves():

@@ -24,13 +24,13 @@ BASE = {
     "data": {"root": "nowhere", "height": 64, "width": 32},
     "model": {"backbone": "small", "weights": "none"},
     "stages": {"intra": 3, "united": 4},
-    "clustering": {"k1": 8, "k2": 3, "k3": 9},
+    "clustering": {"united": {"k1": 8, "k2": 3, "k3": 9}},
     "memory": {"united": {"switch_epoch": 5}, "intra": {"switch_epoch": 2}},
 }
 SPACE = {
-    "clustering.k2": {"int": [2, 16]},
-    "clustering.k3": {"int": [4, 40]},
-    "clustering.eps": {"float": [0.3, 0.7]},
+    "clustering.united.k2": {"int": [2, 16]},
+    "clustering.united.k3": {"int": [4, 40]},
+    "clustering.united.eps": {"float": [0.3, 0.7]},
     "memory.united.switch_epoch": {"epochs": "united"},
 }
 
@@ -67,7 +67,7 @@ def make_bare_sweep(tmp_path: Path) -> Callable[..., SweepConfig]:
         tree = {
             "base": str(tmp_path / "base.yaml"),
             "space": SPACE,
-            "constraints": ["clustering.k3 >= clustering.k2"],
+            "constraints": ["clustering.united.k3 >= clustering.united.k2"],
             "objectives": {
                 "features": [{"metric": "validation_cross_modality_f1"}],
                 "full": [{"metric": "validation_map"}],
@@ -88,12 +88,12 @@ def make_sweep(tmp_path: Path, bank_file: Path, tiny_config: Callable[..., Confi
         tree = {
             "base": str(tmp_path / "base.yaml"),
             "space": {
-                "clustering.k2": {"int": [2, 5]},
-                "clustering.k3": {"int": [2, 9]},
-                "clustering.eps": {"float": [0.3, 0.8]},
+                "clustering.united.k2": {"int": [2, 5]},
+                "clustering.united.k3": {"int": [2, 9]},
+                "clustering.united.eps": {"float": [0.3, 0.8]},
                 "memory.united.switch_epoch": {"epochs": "united"},
             },
-            "constraints": ["clustering.k3 >= clustering.k2"],
+            "constraints": ["clustering.united.k3 >= clustering.united.k2"],
             "objectives": {
                 "features": [{"metric": "validation_cross_modality_f1"}],
                 "full": [{"metric": "validation_map"}],

@@ -75,8 +75,8 @@ def closed_sweep(make_sweep, tmp_path):
         trial = study.ask()
         values = plan.space.sample(trial)
         trial.set_user_attr(VALUES, values)
-        trial.set_user_attr(METRICS, {"validation_cross_modality_f1": values["clustering.eps"]})
-        study.tell(trial, values["clustering.eps"])
+        trial.set_user_attr(METRICS, {"validation_cross_modality_f1": values["clustering.united.eps"]})
+        study.tell(trial, values["clustering.united.eps"])
     return plan.folder
 
 
@@ -91,7 +91,7 @@ def test_results_are_shown_without_ray_and_the_best_point_runs(closed_sweep):
     assert "30 trials: 30 complete" in done.stdout
     assert {"report.md", "best.yaml", "history.png"} <= {path.name for path in (closed_sweep / "report").iterdir()}
     best = load_config(closed_sweep / "report" / "best.yaml")
-    assert best.clustering.eps > 0.7
+    assert best.clustering.united.eps > 0.7
     assert best.evaluation.split == "test"
 
 
@@ -118,7 +118,7 @@ def test_comparisons_are_paired_by_seed():
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("clustering.k3", True),
+        ("clustering.united.k3", True),
         ("clustering.intra.eps", False),
         ("memory.united.switch_epoch", True),
         ("memory.intra.switch_epoch", False),

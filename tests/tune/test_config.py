@@ -22,12 +22,12 @@ from tune.config import (
         ({"int": [2, 4], "float": [2, 4]}, "exactly one of"),
         ({"int": [5, 4]}, "above the high end"),
         ({"float": [0.0, 1.0], "log": True}, "above 0"),
-        ({"int": [2, 4], "stp": 1}, "did you mean space.clustering.k2.step"),
+        ({"int": [2, 4], "stp": 1}, "did you mean space.clustering.united.k2.step"),
     ],
 )
 def test_bad_domains_are_refused(make_bare_sweep, domain, message):
     with pytest.raises(ConfigError, match=message):
-        make_bare_sweep(space={"clustering.k2": domain})
+        make_bare_sweep(space={"clustering.united.k2": domain})
 
 
 @pytest.mark.parametrize("metric", ["test_map", "evaluation/map", "map", "rank1"])

@@ -9,9 +9,11 @@ from tune.trials.bank import TuningBank, save_bank
 
 
 def test_the_base_comes_first_then_the_files_points(make_sweep, tmp_path):
-    plan = make_plan(make_sweep(points=[{"clustering.k2": 5, "clustering.k3": 7}]), tmp_path / "s", local=True)
-    assert [point["clustering.k2"] for point in plan.points] == [3, 5]
-    assert plan.points[1]["clustering.eps"] == 0.5
+    plan = make_plan(
+        make_sweep(points=[{"clustering.united.k2": 5, "clustering.united.k3": 7}]), tmp_path / "s", local=True
+    )
+    assert [point["clustering.united.k2"] for point in plan.points] == [3, 5]
+    assert plan.points[1]["clustering.united.eps"] == 0.5
     study = prepare_study(plan)
     assert [plan.space.sample(study.ask()) for _ in plan.points] == list(plan.points)
 
@@ -19,8 +21,8 @@ def test_the_base_comes_first_then_the_files_points(make_sweep, tmp_path):
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        ({"clustering.k2": 5, "clustering.k3": 4}, "outside"),
-        ({"clustering.k2": 90}, "outside"),
+        ({"clustering.united.k2": 5, "clustering.united.k3": 4}, "outside"),
+        ({"clustering.united.k2": 90}, "outside"),
         ({"loss.temperature": 0.1}, "not in the space"),
     ],
 )
@@ -39,7 +41,7 @@ def test_a_validation_objective_needs_held_out_people(make_sweep, tmp_path):
 
 
 def test_a_grid_has_as_many_trials_as_points(make_sweep, tmp_path):
-    space = {"clustering.k2": {"int": [2, 4]}, "clustering.k3": {"int": [3, 9], "step": 3}}
+    space = {"clustering.united.k2": {"int": [2, 4]}, "clustering.united.k3": {"int": [3, 9], "step": 3}}
     plan = make_plan(make_sweep(space=space, sampler={"name": "grid"}), tmp_path / "s", local=True)
     study = prepare_study(plan)
     # k3 counts in steps from 3: 3, 6, 9; with k2=4 the first is ruled out
@@ -62,7 +64,9 @@ def test_the_best_of_a_features_sweep_start_a_full_one(make_sweep, tmp_path):
     assert best == [study.trials[1].user_attrs["values"], study.trials[2].user_attrs["values"]]
     full = {"start_from": "quick", "start_points": 2}
     later = make_plan(make_sweep(fidelity="full", full=full), tmp_path / "slow", local=True)
-    assert [point["clustering.k2"] for point in later.points[1:]] == [values["clustering.k2"] for values in best]
+    assert [point["clustering.united.k2"] for point in later.points[1:]] == [
+        values["clustering.united.k2"] for values in best
+    ]
     # what the quick sweep did not search is the base's
     assert {point["memory.united.switch_epoch"] for point in later.points} == {3}
     with pytest.raises(ConfigError, match="no sweep"):

@@ -20,8 +20,8 @@ def test_every_role_is_of_something_in_the_configuration():
         ("evaluation.split", False, False, 0, False),
         ("runtime.device", False, False, 0, False),
         ("warm_start", False, False, 0, False),
-        ("clustering.k3", True, True, 2, False),
-        ("clustering.eps_start", True, False, 2, False),
+        ("clustering.united.k3", True, True, 2, False),
+        ("clustering.united.eps_start", True, False, 2, False),
         ("clustering.selection.max_distance", True, False, 2, False),
         ("clustering.intra.eps", True, True, 1, False),
         ("memory.united.switch_epoch", True, False, 2, True),
@@ -44,7 +44,9 @@ def test_both_clusterings_have_their_own_numbers():
 
 
 def test_pictures_leave_out_the_common_section():
-    assert [label_of(path) for path in ("clustering.k2", "memory.united.switch_epoch", "optim.learning_rate")] == [
+    assert [
+        label_of(path) for path in ("clustering.united.k2", "memory.united.switch_epoch", "optim.learning_rate")
+    ] == [
         "k2",
         "united.switch_epoch",
         "optim.learning_rate",

@@ -14,4 +14,7 @@ def test_a_tables_columns_line_up():
 
 def test_values_have_four_digits():
     assert (short(0.123456), short(12), short("emcc")) == ("0.1235", "12", "emcc")
-    assert values_text({"clustering.k2": 3, "clustering.eps": 0.45}) == "clustering.k2=3, clustering.eps=0.45"
+    assert (
+        values_text({"clustering.united.k2": 3, "clustering.united.eps": 0.45})
+        == "clustering.united.k2=3, clustering.united.eps=0.45"
+    )

@@ -32,9 +32,9 @@ from tune.study.store import open_storage, own_trials, trial_key
 from tune.trials.bank import save_bank
 
 SPACE = {
-    "clustering.k2": {"int": [2, 5]},
-    "clustering.k3": {"int": [2, 9]},
-    "clustering.eps": {"float": [0.3, 0.8]},
+    "clustering.united.k2": {"int": [2, 5]},
+    "clustering.united.k3": {"int": [2, 9]},
+    "clustering.united.eps": {"float": [0.3, 0.8]},
 }
 
 
@@ -50,7 +50,7 @@ def write_sweep(tmp_path: Path, tiny_config: Callable[..., Config]) -> Callable[
         tree = {
             "base": str(tmp_path / "base.yaml"),
             "space": SPACE,
-            "constraints": ["clustering.k3 >= clustering.k2"],
+            "constraints": ["clustering.united.k3 >= clustering.united.k2"],
             "objectives": {
                 "features": [{"metric": "validation_cross_modality_f1"}],
                 "full": [{"metric": "validation_map"}],
@@ -170,7 +170,7 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
     sweep = write_sweep(
         fidelity="full",
         space={**SPACE, "optim.learning_rate": {"categorical": [3.5e-4, 1e30]}},
-        points=[broken, {"clustering.k3": 8}],
+        points=[broken, {"clustering.united.k3": 8}],
         trials=3,
         tracker="wandb+checkpoint",
     )
@@ -204,7 +204,7 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
         found = tracked_trial(tracked, trial)
         assert found["group"] == "t"
         assert found["ended"]
-        assert found["config"]["clustering"]["k3"] == trial.user_attrs["values"]["clustering.k3"]
+        assert found["config"]["clustering"]["k3"] == trial.user_attrs["values"]["clustering.united.k3"]
         scores = [row["evaluation/map"] for row in found["history"] if "evaluation/map" in row]
         assert scores[-1] == pytest.approx(trial.user_attrs["metrics"]["validation_map"])
 

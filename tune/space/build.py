@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ecul.config import Config
+from ecul.config import Config, moved_to
 from ecul.errors import ConfigError
 from ecul.schema import did_you_mean, setting_paths
 from ecul.settings import config_tree
@@ -92,6 +92,8 @@ def from_first_epoch(values: Mapping[str, Any], space: SearchSpace, base: Config
 def _check_path(path: str) -> None:
     known = setting_paths(Config)
     if path not in known:
+        if new := moved_to(path):
+            raise ConfigError(f"space: {path} is now {new}")
         raise ConfigError(f"space: unknown path {path}{did_you_mean(path, known)}")
     if not role_of(path).searchable:
         raise ConfigError(f"space: {path} decides how trials are scored or run, so it cannot be searched")

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ecul.config import PRESET_DEFAULTS, Config
+from ecul.config import Config
+from ecul.parameters import PRESET_DEFAULTS
 from ecul.schema import merge
 from ecul.settings import config_tree, load_config, parse_config, updated
 from tune.config import SweepConfig

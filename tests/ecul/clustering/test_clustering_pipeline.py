@@ -159,7 +159,7 @@ def test_bad_banks_are_named(change, message):
     "parameters",
     [
         ClusteringParameters("nonsense", 0.6, 4),
-        ClusteringParameters("emcc", 0.6, 4, k1=10, k2=4),
+        ClusteringParameters("emcc", 0.6, 4, k1=0),
         ClusteringParameters("emcc", 0.6, 4, "planet", k1=10, k2=4, k3=10),
     ],
 )

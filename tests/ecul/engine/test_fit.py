@@ -145,7 +145,7 @@ def test_a_first_epoch_without_clusters_stops_with_advice(tiny_config: Build, tm
 
 
 def test_without_united_clusters_an_epoch_stays_with_the_intra_terms(tiny_config: Build, tmp_path: Path):
-    train(tiny_config({"clustering.eps": 0.001, "clustering.min_samples": 50}), tmp_path)
+    train(tiny_config({"clustering.united.eps": 0.001, "clustering.united.min_samples": 50}), tmp_path)
     records = read_records(tmp_path)
     assert records[-1]["fallbacks"] == 2
     assert "loss/united" not in records[-1]

@@ -9,12 +9,12 @@ from tune.space.search_space import SearchSpace
 
 SPACE = SearchSpace(
     {
-        "clustering.preset": Choice(("emcc", "kreciprocal")),
-        "clustering.k2": Numeric(2, 16, integer=True),
-        "clustering.k3": Numeric(4, 40, integer=True),
-        "clustering.eps": Numeric(0.3, 0.8),
+        "clustering.united.preset": Choice(("emcc", "kreciprocal")),
+        "clustering.united.k2": Numeric(2, 16, integer=True),
+        "clustering.united.k3": Numeric(4, 40, integer=True),
+        "clustering.united.eps": Numeric(0.3, 0.8),
     },
-    {"clustering.k3": {"clustering.preset": ("emcc",)}},
+    {"clustering.united.k3": {"clustering.united.preset": ("emcc",)}},
 )
 SCORE, COST = ObjectiveConfig(metric="validation_map"), ObjectiveConfig(metric="clustering_seconds", mode="min")
 
@@ -26,7 +26,7 @@ def study():
     for number in range(30):
         trial = study.ask()
         values = SPACE.sample(trial)
-        score = 1 - abs(values["clustering.eps"] - 0.5)
+        score = 1 - abs(values["clustering.united.eps"] - 0.5)
         trial.set_user_attr("values", values)
         if number == 7:
             trial.set_user_attr("error", "ValueError: a broken trial")
@@ -34,7 +34,7 @@ def study():
             continue
         metrics = {
             "validation_map": score,
-            "clustering_seconds": float(values["clustering.k2"]),
+            "clustering_seconds": float(values["clustering.united.k2"]),
             "stability": score**2,
             "silhouette": -score,
             "clustered_share": 1.0,

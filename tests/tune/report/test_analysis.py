@@ -12,10 +12,10 @@ def test_ranks_importance_and_agreement_of_a_known_score(study):
     assert scores == sorted(scores, reverse=True)
     assert len(findings.rows) == 30
     assert len(findings.ranked) == 29
-    assert max(findings.importance, key=findings.importance.__getitem__) == "clustering.eps"
-    assert findings.importance["clustering.eps"] > 0.8
+    assert max(findings.importance, key=findings.importance.__getitem__) == "clustering.united.eps"
+    assert findings.importance["clustering.united.eps"] > 0.8
     # it does not exist in every trial
-    assert "clustering.k3" not in findings.importance
+    assert "clustering.united.k3" not in findings.importance
     agreement = {item.signal: item for item in findings.agreement}
     assert agreement["stability"].spearman == pytest.approx(1)
     assert agreement["silhouette"].spearman == pytest.approx(-1)

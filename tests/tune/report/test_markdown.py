@@ -41,8 +41,8 @@ def test_tables_hold_a_row_a_trial(study):
 
 
 def test_the_best_point_is_a_configuration_that_runs(tiny_config):
-    text = best_yaml(tiny_config(), {"clustering.k3": 8, "memory.united.switch_epoch": 2}, origin="sweep x")
+    text = best_yaml(tiny_config(), {"clustering.united.k3": 8, "memory.united.switch_epoch": 2}, origin="sweep x")
     config = parse_config(yaml.safe_load(text))
     assert isinstance(config, Config)
-    assert (config.clustering.k3, config.memory.united.switch_epoch) == (8, 2)
+    assert (config.clustering.united.k3, config.memory.united.switch_epoch) == (8, 2)
     assert config.evaluation.split == "test"

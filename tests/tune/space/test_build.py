@@ -14,7 +14,11 @@ def space_of(sweep):
 
 
 def test_features_search_what_clustering_feels_and_full_searches_all(make_bare_sweep):
-    assert set(space_of(make_bare_sweep()).domains) == {"clustering.k2", "clustering.k3", "clustering.eps"}
+    assert set(space_of(make_bare_sweep()).domains) == {
+        "clustering.united.k2",
+        "clustering.united.k3",
+        "clustering.united.eps",
+    }
     assert set(space_of(make_bare_sweep(fidelity="full")).domains) == set(SPACE)
 
 
@@ -23,9 +27,9 @@ def test_the_base_is_the_first_point(make_bare_sweep):
     base = base_of(sweep)
     point = default_values(build_space(sweep, base), base)
     assert point == {
-        "clustering.k2": 3,
-        "clustering.k3": 9,
-        "clustering.eps": 0.6,
+        "clustering.united.k2": 3,
+        "clustering.united.k3": 9,
+        "clustering.united.eps": 0.6,
         "memory.united.switch_epoch": 5,
     }
 
@@ -33,12 +37,18 @@ def test_the_base_is_the_first_point(make_bare_sweep):
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        ({"clustering.k22": {"int": [2, 4]}}, "unknown path clustering.k22; did you mean clustering.k2"),
-        ({"clustering.eps": {"float": [0.3, 1.2]}}, "refuses: clustering.eps"),
-        ({"clustering.k2": {"int": [2, 16]}}, "k3 .9. must be at least k2 .16.*add a constraint"),
+        (
+            {"clustering.united.k22": {"int": [2, 4]}},
+            "unknown path clustering.united.k22; did you mean clustering.united.k2",
+        ),
+        ({"clustering.united.eps": {"float": [0.3, 1.2]}}, "refuses: clustering.united.eps"),
+        ({"clustering.united.k2": {"int": [2, 16]}}, "k3 .9. must be at least k2 .16.*add a constraint"),
         ({"evaluation.split": {"categorical": ["test"]}}, "cannot be searched"),
         ({"warm_start": {"categorical": ["a"]}}, "cannot be searched"),
-        ({"clustering.k3": {"int": [9, 12], "when": {"clustering.preset": ["emcc"]}}}, "not in the space"),
+        (
+            {"clustering.united.k3": {"int": [9, 12], "when": {"clustering.united.preset": ["emcc"]}}},
+            "not in the space",
+        ),
         ({"loss.temperature": {"float": [0.01, 1]}}, "no such path; use full"),
     ],
 )
@@ -50,14 +60,19 @@ def test_what_cannot_be_searched_is_refused_before_any_trial(make_bare_sweep, sp
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"constraints": ["clustering.k3 ~ clustering.k2"]}, "PATH >= PATH"),
-        ({"constraints": ["clustering.k2 >= clustering.k9"]}, "unknown path"),
-        ({"constraints": ["clustering.k3 >= clustering.preset"]}, "neither a number"),
+        ({"constraints": ["clustering.united.k3 ~ clustering.united.k2"]}, "PATH >= PATH"),
+        ({"constraints": ["clustering.united.k2 >= clustering.united.k9"]}, "unknown path"),
+        ({"constraints": ["clustering.united.k3 >= clustering.united.preset"]}, "neither a number"),
         (
-            {"constraints": ["clustering.k3 >= clustering.k2", "clustering.k2 >= clustering.k3"]},
+            {
+                "constraints": [
+                    "clustering.united.k3 >= clustering.united.k2",
+                    "clustering.united.k2 >= clustering.united.k3",
+                ]
+            },
             "go in a circle",
         ),
-        ({"constraints": ["clustering.eps >= clustering.k2"]}, "cannot hold"),
+        ({"constraints": ["clustering.united.eps >= clustering.united.k2"]}, "cannot hold"),
     ],
 )
 def test_impossible_constraints_are_refused(make_bare_sweep, changes, message):
@@ -66,8 +81,8 @@ def test_impossible_constraints_are_refused(make_bare_sweep, changes, message):
 
 
 def test_a_constraint_on_a_fixed_number_cuts_the_domain(make_bare_sweep):
-    space = space_of(make_bare_sweep(space={"clustering.k2": {"int": [2, 16]}}))
-    assert space.domains["clustering.k2"].high == 9
+    space = space_of(make_bare_sweep(space={"clustering.united.k2": {"int": [2, 16]}}))
+    assert space.domains["clustering.united.k2"].high == 9
     assert not space.constraints
 
 
@@ -97,15 +112,15 @@ def test_presets_can_be_searched_with_conditional_ranges(make_bare_sweep):
     space = space_of(
         make_bare_sweep(
             space={
-                "clustering.preset": {"categorical": ["emcc", "camera_aware"]},
-                "clustering.k2": {"int": [2, 8], "when": {"clustering.preset": ["emcc"]}},
-                "clustering.k3": {"int": [4, 20], "when": {"clustering.preset": ["emcc"]}},
-                "clustering.k1_inter": {"int": [5, 20], "when": {"clustering.preset": ["camera_aware"]}},
+                "clustering.united.preset": {"categorical": ["emcc", "camera_aware"]},
+                "clustering.united.k2": {"int": [2, 8], "when": {"clustering.united.preset": ["emcc"]}},
+                "clustering.united.k3": {"int": [4, 20], "when": {"clustering.united.preset": ["emcc"]}},
+                "clustering.united.k1_inter": {"int": [5, 20], "when": {"clustering.united.preset": ["camera_aware"]}},
             }
         )
     )
     for values in space.corners():
-        assert ("clustering.k1_inter" in values) == (values["clustering.preset"] == "camera_aware")
+        assert ("clustering.united.k1_inter" in values) == (values["clustering.united.preset"] == "camera_aware")
 
 
 def test_a_switch_before_the_warm_start_is_tried_as_its_first_epoch_and_left_alone_in_presets(make_bare_sweep):

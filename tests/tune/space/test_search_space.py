@@ -12,7 +12,12 @@ from tune.space.domains import Choice, Constraint, Numeric
 from tune.space.search_space import SHARE, SearchSpace
 from tune.study.store import make_sampler
 
-K2, K3, EPS, PRESET = "clustering.k2", "clustering.k3", "clustering.eps", "clustering.preset"
+K2, K3, EPS, PRESET = (
+    "clustering.united.k2",
+    "clustering.united.k3",
+    "clustering.united.eps",
+    "clustering.united.preset",
+)
 BOTH = SearchSpace({K2: Numeric(2, 16, integer=True), K3: Numeric(4, 40, integer=True)}, {}, (Constraint(K3, K2),))
 
 

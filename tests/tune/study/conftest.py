@@ -11,11 +11,11 @@ from tune.study.store import make_sampler, open_study, own_trials
 from tune.trials.result import trial_result
 
 SPACE = SearchSpace(
-    {"clustering.k2": Numeric(2, 8, integer=True), "clustering.k3": Numeric(2, 20, integer=True)},
+    {"clustering.united.k2": Numeric(2, 8, integer=True), "clustering.united.k3": Numeric(2, 20, integer=True)},
     {},
-    (Constraint("clustering.k3", "clustering.k2"),),
+    (Constraint("clustering.united.k3", "clustering.united.k2"),),
 )
-POINT = {"clustering.k2": 3, "clustering.k3": 9}
+POINT = {"clustering.united.k2": 3, "clustering.united.k3": 9}
 
 
 @pytest.fixture

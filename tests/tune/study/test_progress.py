@@ -10,7 +10,7 @@ def test_a_closed_trial_is_one_line(study):
     search.suggest("a")
     search.on_trial_complete("a", result(0.25))
     assert trial_line(TrialRow.of(study.trials[0]), ["score"], 1, 4) == (
-        "1/4  trial 0  score 0.2500  (clustering.k2=3, clustering.k3=9)"
+        "1/4  trial 0  score 0.2500  (clustering.united.k2=3, clustering.united.k3=9)"
     )
     assert last_line("Traceback\n  File x\nValueError: no\n\n") == "ValueError: no"
 
@@ -21,4 +21,4 @@ def test_a_failed_trial_shows_its_error(study):
     search.suggest("a")
     search.record_error("a", "it broke")
     line = trial_line(TrialRow.of(study.trials[0]), ["score"], 1, 4)
-    assert line == "1/4  trial 0  FAILED: it broke  (clustering.k2=3, clustering.k3=9)"
+    assert line == "1/4  trial 0  FAILED: it broke  (clustering.united.k2=3, clustering.united.k3=9)"

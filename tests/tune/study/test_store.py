@@ -28,7 +28,7 @@ def test_a_journal_cut_short_by_a_kill_is_mended(tmp_path, study):
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code": 4, "wor')
     again = open_study(tmp_path, "journal", "sweep", ["max"])
-    queue_points(again, SPACE, [POINT, POINT | {"clustering.k3": 12}])
+    queue_points(again, SPACE, [POINT, POINT | {"clustering.united.k3": 12}])
     assert len(open_study(tmp_path, "journal", "sweep", ["max"]).trials) == 2
 
 

@@ -21,7 +21,7 @@ def test_metrics_hold_every_objective_of_the_fidelity(tiny_config):
 def test_validation_metrics_are_of_the_validation_people(tiny_config):
     bank, config = simulated_bank(), tiny_config()
     metrics = score_bank(bank, config, intra=False, num_threads=1)
-    labels = cluster(bank.validation, config.clustering.parameters(), num_threads=1).labels
+    labels = cluster(bank.validation, config.clustering.united, num_threads=1).labels
     expected = label_quality(labels, bank.identity, bank.validation.modality)
     assert metrics["validation_ari"] == expected["ari"]
     assert metrics["validation_cross_modality_f1"] == f1(expected["cross_precision"], expected["cross_recall"])
@@ -41,7 +41,7 @@ def test_perfect_features_score_one(tiny_config):
     modality = np.tile([0, 0, 0, 0, 1, 1, 1, 1], 6).astype(np.int32)
     features = np.eye(6, dtype=np.float32)[identity]
     perfect = FeatureBank(features, modality, modality.copy())
-    config = tiny_config({"clustering.k1": 4, "clustering.k2": 2, "clustering.k3": 4})
+    config = tiny_config({"clustering.united.k1": 4, "clustering.united.k2": 2, "clustering.united.k3": 4})
     metrics = score_bank(
         TuningBank(train=perfect, validation=perfect, identity=identity), config, intra=False, num_threads=1
     )
@@ -52,8 +52,8 @@ def test_perfect_features_score_one(tiny_config):
 
 def test_a_trial_is_a_finished_result_of_its_own_values(tiny_config):
     bank, base = simulated_bank(), tiny_config()
-    parameters = {"values": {"clustering.eps": 0.4}, "key": "00000"}
+    parameters = {"values": {"clustering.united.eps": 0.4}, "key": "00000"}
     result = features_trial(parameters, bank=bank, base=base, intra=False, num_threads=1)
-    expected = score_bank(bank, tiny_config({"clustering.eps": 0.4}), intra=False, num_threads=1)
+    expected = score_bank(bank, tiny_config({"clustering.united.eps": 0.4}), intra=False, num_threads=1)
     assert result["finished"]
     assert result["metrics"]["validation_ari"] == expected["validation_ari"]

@@ -10,17 +10,23 @@ def test_trials_are_always_scored_on_held_out_people(make_bare_sweep):
 
 def test_another_preset_drops_the_numbers_of_the_base_preset(make_bare_sweep):
     base = base_of(make_bare_sweep())
-    changed = trial_config(base, {"clustering.preset": "kreciprocal", "clustering.k1": 20})
-    assert (changed.clustering.k1, changed.clustering.k2, changed.clustering.k3) == (20, 6, None)
-    same = trial_config(base, {"clustering.preset": "emcc"})
-    assert same.clustering.k3 == 9
+    changed = trial_config(base, {"clustering.united.preset": "kreciprocal", "clustering.united.k1": 20})
+    assert (changed.clustering.united.k1, changed.clustering.united.k2, changed.clustering.united.k3) == (20, 6, None)
+    same = trial_config(base, {"clustering.united.preset": "emcc"})
+    assert same.clustering.united.k3 == 9
 
 
 def test_set_changes_the_base_of_all_trials_before_it_is_checked(make_bare_sweep):
     # kreciprocal knows no k3: the file's one is only refused together with it
-    sweep = make_bare_sweep(set={"clustering.preset": "kreciprocal", "clustering.k3": None, "stages.united": 2})
+    sweep = make_bare_sweep(
+        set={"clustering.united.preset": "kreciprocal", "clustering.united.k3": None, "stages.united": 2}
+    )
     config = original_config(sweep)
-    assert (config.clustering.preset, config.clustering.k3, config.stages.united) == ("kreciprocal", None, 2)
+    assert (config.clustering.united.preset, config.clustering.united.k3, config.stages.united) == (
+        "kreciprocal",
+        None,
+        2,
+    )
     assert not config.data.hold_out_validation
 
 

@@ -1,0 +1,20 @@
+"""Settings of the pseudo-labels."""
+
+from pydantic import Field
+
+from ecul.parameters import IntraParameters, SelectionParameters, UnitedParameters
+from ecul.schema import Strict
+
+
+class ClusteringConfig(Strict):
+    """How an epoch's features become pseudo-labels (docs/method.md, "EMCC")."""
+
+    united: UnitedParameters = UnitedParameters()
+    """Over both modalities together."""
+    intra: IntraParameters = IntraParameters()
+    """Inside each modality."""
+    selection: SelectionParameters = SelectionParameters()
+    """Selection of instances for the instance-level loss."""
+    num_threads: int | None = Field(None, ge=1)
+    """Threads of the clustering in `ecul train`; null = all processors. Over Ray the cluster configuration's
+    `clustering.num_threads` decides instead, and this must be null."""

@@ -1,0 +1,175 @@
+"""Numbers of the clusterings and memory updates: settings of a run, and arguments of the stages, at once.
+
+Frozen dataclasses, so that the stages depend on no settings library; `ecul.config` checks values against the
+ranges in the annotations and takes the string under each field as its documentation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar, Literal, get_args
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from ecul.names import FirstRule, Preset
+
+CHECKED = {"extra": "forbid", "use_attribute_docstrings": True}
+"""How `ecul.config` reads such a dataclass: unknown keys are errors, and the strings under fields document them."""
+
+PRESET_DEFAULTS: Mapping[str, Mapping[str, int | str]] = {
+    "emcc": {"k1": 10, "k2": 4, "k3": 10, "groups": "modality_camera"},
+    "kreciprocal": {"k1": 30, "k2": 6},
+    "modality_balanced": {"k1": 40, "k2": 32},
+    "balanced_neighbours": {"k1": 30, "k2": 6},
+    "camera_aware": {"k1_intra": 5, "k1_inter": 20, "k2_intra": 2, "k2_inter": 4},
+}
+"""The numbers that each preset uses, with its defaults. A preset refuses numbers that are not named here."""
+
+_OPTIONAL = ("groups", "k1", "k2", "k3", "k1_intra", "k1_inter", "k2_intra", "k2_inter")
+Range = Annotated[int, Ge(1), Le(1000)]
+Eps = Annotated[float, Gt(0), Lt(1)]
+Momentum = Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True)
+class ClusteringParameters:
+    """One clustering: a preset (which neighbours count, and how they are fused), its ranges, and DBSCAN's numbers.
+
+    What the preset has a default for may be left out or null; what it does not use must be. The method and its
+    sources are in docs/method.md, "EMCC".
+    """
+
+    __pydantic_config__: ClassVar = CHECKED
+
+    preset: Preset = "emcc"
+    """How distances are made: `emcc` (ECUL), or those of ADCA (`kreciprocal`), PCA (`modality_balanced`), BMIL
+    (`balanced_neighbours`) and CA-Jaccard (`camera_aware`)."""
+    eps: Eps = 0.6
+    """DBSCAN: largest Jaccard distance between neighbours. Larger makes fewer, larger clusters, merges strangers and
+    leaves less noise. Public codes use 0.6 on SYSU-MM01 and 0.3 on RegDB; docs/log.md shows what 0.6 does to others."""
+    min_samples: Range = 4
+    """DBSCAN: images within `eps`, itself included, that make an image a core of a cluster. More leaves more noise.
+    Public codes of this family use 4."""
+    groups: Literal["modality_camera", "modality"] | None = None
+    """emcc: inside which groups neighbours are counted. `modality_camera` gives each camera the same weight; `modality`
+    suits datasets whose cameras see few people. Preset's default: modality_camera."""
+    k1: Range | None = None
+    """Nearest neighbours that may be reciprocal (emcc: in each group; else: in all). More link harder positives and
+    more strangers. Presets' defaults: emcc 10, kreciprocal and balanced_neighbours 30, modality_balanced 40."""
+    k2: Range | None = None
+    """Nearest neighbours whose encodings are averaged (emcc: in each group). More smooth more, and blur small clusters.
+    Presets' defaults: emcc 4, kreciprocal and balanced_neighbours 6, modality_balanced 32."""
+    k3: Range | None = None
+    """emcc: only images among the k3 nearest of some group stay in an encoding, which filters hard negatives. At least
+    k2. Smaller filters more. Preset's default: 10."""
+    k1_intra: Range | None = None
+    """camera_aware: `k1` among images of the same camera. Preset's default: 5."""
+    k1_inter: Range | None = None
+    """camera_aware: `k1` among images of other cameras. Preset's default: 20."""
+    k2_intra: Range | None = None
+    """camera_aware: `k2` among images of the same camera. Preset's default: 2."""
+    k2_inter: Range | None = None
+    """camera_aware: `k2` among images of other cameras. Preset's default: 4."""
+    index: Literal["flat", "ivf", "hnsw"] = "flat"
+    """Neighbour search. `flat` is exact; `ivf` and `hnsw` are faster beyond about 300,000 images and miss some
+    neighbours (docs/benchmarks.md)."""
+
+    def __post_init__(self) -> None:
+        """Fills in what the preset has a default for; unknown presets are the clustering's to refuse.
+
+        Raises:
+            ValueError: a number that the preset does not use, or k3 below k2.
+        """
+        defaults = PRESET_DEFAULTS.get(self.preset)
+        if defaults is None:
+            return
+        foreign = [name for name in _OPTIONAL if getattr(self, name) is not None and name not in defaults]
+        if foreign:
+            raise ValueError(f"preset {self.preset} does not use {', '.join(foreign)}; leave it out or set it to null")
+        for name, value in defaults.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
+        if self.k3 is not None and self.k2 is not None and self.k3 < self.k2:
+            raise ValueError(f"k3 ({self.k3}) must be at least k2 ({self.k2}): the filter's range holds the fusion's")
+
+
+@dataclass(frozen=True)
+class IntraParameters(ClusteringParameters):
+    """The clustering inside each modality, in stages 1 and 2. The same settings as `clustering.united`."""
+
+    __pydantic_config__: ClassVar = CHECKED
+
+    preset: Preset = "kreciprocal"
+    """As `clustering.united.preset`. Inside one modality the field's default is the plain k-reciprocal distance."""
+
+
+@dataclass(frozen=True)
+class UnitedParameters(ClusteringParameters):
+    """The clustering over both modalities together, in stage 2, and its eps curriculum."""
+
+    __pydantic_config__: ClassVar = CHECKED
+
+    eps_start: Eps | None = None
+    """`eps` of the first stage-2 epoch; it moves to `eps` in `eps_ramp_epochs` equal steps. Null: `eps` from the start.
+    A small start links only sure pairs while the embedding is young."""
+    eps_ramp_epochs: Annotated[int, Ge(0)] = 0
+    """Stage-2 epochs until `eps` is reached; 0 = at once."""
+
+    def at(self, stage_epoch: int) -> ClusteringParameters:
+        """Returns the numbers of the n-th stage-2 epoch, counted from 1: those here, with the curriculum's eps."""
+        values = {field.name: getattr(self, field.name) for field in fields(ClusteringParameters)}
+        if self.eps_start is not None and stage_epoch <= self.eps_ramp_epochs:
+            step = (self.eps - self.eps_start) * (stage_epoch - 1) / self.eps_ramp_epochs
+            values["eps"] = self.eps_start + step
+        return ClusteringParameters(**values)
+
+
+@dataclass(frozen=True)
+class SelectionParameters:
+    """Selection of instances: pairs of images of both modalities that are mutually near (docs/method.md, "Losses")."""
+
+    __pydantic_config__: ClassVar = CHECKED
+
+    num_neighbors: Annotated[int, Ge(1), Le(100)] = 3
+    """Images of the other modality that count as near, in both directions. More selects more pairs, and worse ones."""
+    max_distance: Annotated[float, Gt(0), Lt(1)] = 0.7
+    """Largest Jaccard distance of a selected pair. Larger selects more pairs, and worse ones."""
+
+
+@dataclass(frozen=True)
+class TwoStepSchedule:
+    """TSMem for one kind of memory (docs/method.md, "TSMem"): the update rule and momentum of every epoch.
+
+    Epochs are counted from 1 over the whole run.
+
+    Raises:
+        ValueError: an unknown rule or a momentum outside [0, 1].
+    """
+
+    __pydantic_config__: ClassVar = CHECKED
+
+    switch_epoch: Annotated[int, Ge(0), Le(10_000)]
+    """First epoch of step two, whose rule is the mean of the batch's instances; 1 or less = no step one, more than the
+    run's epochs = no step two. Early generalises sooner, late keeps diversity longer."""
+    first_rule: FirstRule = "random"
+    """Step one's choice of the instance that a row moves to: `random`, `hard` (least similar to the row) or `instance`
+    (each in turn)."""
+    first_momentum: Momentum = 0.2
+    """Weight of the old row in step one. Larger moves the memory less. The public codes of this family use 0.1 to
+    0.2."""
+    second_momentum: Momentum = 0.2
+    """Weight of the old row in step two."""
+
+    def __post_init__(self) -> None:
+        """Refuses values that no update could use."""
+        rules = get_args(FirstRule)
+        if self.first_rule not in rules:
+            raise ValueError(f"first_rule is {self.first_rule!r}, expected one of {', '.join(rules)}")
+        for name in ("first_momentum", "second_momentum"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a number in [0, 1]")
+
+    def at(self, epoch: int) -> tuple[str, float]:
+        """The rule and momentum of one epoch."""
+        if epoch < self.switch_epoch:
+            return self.first_rule, self.first_momentum
+        return "mean", self.second_momentum
