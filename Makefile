@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install lint test demo smoke clean
+.PHONY: help install lint test docs demo smoke clean
 
 help:
 	@echo "make demo     environment, synthetic data, training, evaluation, pictures in demo/run"
-	@echo "make smoke    the same in a minute, with figures that mean nothing"
+	@echo "make smoke    the same in a minute, its numbers are meaningless"
 	@echo "make test     environment, linters, type check, all tests"
+	@echo "make docs     docs/configuration.md from the settings"
 	@echo "make clean    remove the environment and the demo"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -26,6 +27,9 @@ lint: install
 
 test: lint
 	$(BIN)/pytest
+
+docs: install
+	$(BIN)/python docs/configuration.py
 
 demo/data: | install
 	$(BIN)/ecul synth --layout sysu --identities 100 --size 64x32 --seed 0 --out demo/data

@@ -14,68 +14,68 @@ from ecul.schema import Strict, check, load_yaml, merge
 
 
 class ClusteringTaskConfig(Strict):
-    """Resources of the clustering, which runs as Ray tasks while the training workers wait.
-
-    Attributes:
-        num_cpus: logical CPUs reserved by the task, or by each task of a sharded clustering.
-        num_gpus: logical GPUs reserved by it; the neighbour search uses one where it has one.
-        num_threads: threads of the task; None = `num_cpus`, or all of the machine when it borrows.
-        shards: pieces that the rows are cut into, each a task; 1 = one task does all.
-        strategy: Ray's scheduling strategy: `DEFAULT` (near the data), `SPREAD` (over the nodes).
-        resources: custom resources, such as {"highmem": 1}, that steer the task to chosen nodes.
-        borrow: take the waiting workers' CPUs instead of own ones; None = only where this command started Ray itself.
-        max_retries: how often the clustering of an epoch is begun anew after a process or node was lost.
-        timeout_s: longest wait for an epoch's clustering, queueing included.
-    """
+    """Resources of the clustering, which runs as Ray tasks while the training workers wait."""
 
     num_cpus: float = Field(1, ge=0)
+    """Logical CPUs reserved by the task, or by each task of a sharded clustering. Reserved beside the workers' own
+    unless it borrows."""
     num_gpus: float = Field(0, ge=0)
+    """Logical GPUs reserved by it; the neighbour search uses one where it has one. That GPU idles while steps run."""
     num_threads: int | None = Field(None, ge=1)
+    """Threads of the task; null = `num_cpus`, or all of the machine when it borrows."""
     shards: int = Field(1, ge=1, le=1024)
+    """Pieces that the rows are cut into, each a task; 1 = one task does all. Worth it from 4 on, or where one machine
+    lacks the memory: the search then computes twice the products."""
     strategy: Literal["DEFAULT", "SPREAD"] = "DEFAULT"
+    """Ray's scheduling strategy: `DEFAULT` (near the data) or `SPREAD` (over the nodes)."""
     resources: dict[str, float] = Field(default_factory=dict)
+    """Custom resources, such as {highmem: 1}, that steer the task to chosen nodes."""
     borrow: bool | None = None
+    """Take the waiting workers' CPUs instead of CPUs of its own; null = only where the command started Ray itself.
+    Right on one machine and on GPU nodes with many cores."""
     max_retries: int = Field(3, ge=0)
+    """How often the clustering of an epoch is started again after a process or node was lost."""
     timeout_s: float = Field(1500, gt=0)
+    """Longest wait for an epoch's clustering in seconds, queueing included; then the run ends with an error."""
 
 
 class ClusterConfig(Strict):
-    """Everything about the cluster that a training is told.
-
-    Attributes:
-        num_workers: training processes, or (fewest, most) for an elastic run; the global batch must divide by each.
-        cpu: train without GPUs, over gloo.
-        gpus_per_worker: logical GPUs of a worker.
-        cpus_per_worker: logical CPUs of a worker.
-        threads_per_worker: torch threads of a worker; None = `cpus_per_worker`.
-        worker_resources: custom resources of a worker.
-        autoscaling: the cluster grows on demand, so what is missing at the start is waited for instead of refused.
-        max_failures: how often the workers are started anew after one was lost; -1 = always.
-        num_to_keep: checkpoints kept; None = `runtime.keep_checkpoints` of the training's configuration.
-        async_checkpoints: upload a checkpoint while the next epoch already runs.
-        process_group_timeout_s: longest wait of a worker for another; more than the clustering's timeout.
-        health_check_interval_s: seconds between looks at the workers; also how long a report may wait.
-        start_timeout_s: longest wait for a group of workers to start.
-        resize_interval_s: seconds between looks whether an elastic run can grow.
-        spawn_env: environment variables of the workers and tasks.
-    """
+    """Everything about the cluster that a training is told."""
 
     num_workers: int | tuple[int, int] = 1
+    """Training processes, or [fewest, most] for an elastic run; the global batch must divide by each number in it."""
     cpu: bool = False
+    """Train without GPUs, over gloo."""
     gpus_per_worker: float = Field(1, gt=0)
+    """Logical GPUs of a worker."""
     cpus_per_worker: float = Field(1, gt=0)
+    """Logical CPUs of a worker. They decode images; more help where images are not kept in memory."""
     threads_per_worker: int | None = Field(None, ge=1)
+    """Torch threads of a worker; null = `cpus_per_worker`. More than cores make workers wait for each other."""
     worker_resources: dict[str, float] = Field(default_factory=dict)
+    """Custom resources of a worker, such as {rack1: 1}, that steer workers to chosen nodes."""
     clustering: ClusteringTaskConfig = ClusteringTaskConfig.model_validate({})
+    """The clustering."""
     autoscaling: bool = False
+    """The cluster grows on demand, so what is missing at the start is waited for instead of refused."""
     max_failures: int = Field(3, ge=-1)
+    """How often the workers are started again after one was lost; -1 = always."""
     num_to_keep: int | None = Field(None, ge=1)
+    """Newest checkpoints that are kept; null = `runtime.keep_checkpoints` of the training's configuration."""
     async_checkpoints: bool = True
+    """Upload a checkpoint while the next epoch already runs. Saves the wait; a failure may cost one more epoch."""
     process_group_timeout_s: int = Field(1800, ge=1)
+    """Longest wait of a worker for another in seconds; must be more than `clustering.timeout_s`."""
     health_check_interval_s: float = Field(0.2, gt=0)
+    """Seconds between two looks at the workers, which is also how long a report may wait. Smaller notices losses
+    sooner and works the controller more (Ray's default: 2)."""
     start_timeout_s: float = Field(60, gt=0)
+    """Longest wait for a group of workers to start, in seconds. Elastic runs wait so long for a lost node before they
+    continue with fewer workers."""
     resize_interval_s: float = Field(60, gt=0)
+    """Seconds between two looks whether an elastic run can grow."""
     spawn_env: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of the workers and tasks. They are stored with the run: no secrets."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

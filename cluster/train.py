@@ -19,7 +19,11 @@ from ecul.settings import config_tree, load_config, resumed_config
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = Parser(prog="python -m cluster.train", description="Train, evaluate and draw over a Ray cluster.")
+    parser = Parser(
+        prog="python -m cluster.train",
+        description="Train, evaluate and draw over a Ray cluster.",
+        epilog="All settings, their ranges and what they trade: docs/configuration.md",
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML configuration of the training, as for ecul train")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="replace a setting of it")
     parser.add_argument("--cluster", metavar="FILE", help="YAML of the cluster, such as configs/cluster/one-node.yaml")
@@ -48,6 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     name, config, cluster = _resumed(args) if args.resume else _fresh(args)
+    if config.clustering.num_threads is not None:
+        raise ConfigError(
+            "clustering.num_threads is of `ecul train`; over Ray use --cluster-set clustering.num_threads="
+            f"{config.clustering.num_threads} and --set clustering.num_threads=null"
+        )
     local = args.address == "local"
     cluster = local_defaults(cluster) if local else _reserving(cluster)
     prepare(

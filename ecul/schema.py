@@ -134,13 +134,13 @@ def merge(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
 def setting_paths(record: type[Any], prefix: str = "") -> list[str]:
     """Returns the dotted paths of all settings of a record, in the order of definition."""
     paths: list[str] = []
-    for name, annotation in _fields(record).items():
+    for name, annotation in fields_of(record).items():
         path = f"{prefix}{name}"
         paths += setting_paths(annotation, f"{path}.") if _is_record(annotation) else [path]
     return paths
 
 
-def _fields(record: type[Any]) -> dict[str, Any]:
+def fields_of(record: type[Any]) -> dict[str, Any]:
     """Names of a record's fields, as they are written in files, with their annotations."""
     if issubclass(record, BaseModel):
         return {field.alias or name: field.annotation for name, field in record.model_fields.items()}
@@ -179,17 +179,17 @@ def _siblings(record: type[Any], loc: tuple[int | str, ...]) -> list[str]:
     annotation: Any = record
     for part in loc[:-1]:
         if not _is_record(annotation):  # a list or mapping, of which `part` is an index or key
-            annotation = next(_records(annotation), None)
+            annotation = next(records_in(annotation), None)
         else:
-            annotation = _fields(annotation).get(str(part), annotation)
-    annotation = next(_records(annotation), None)
+            annotation = fields_of(annotation).get(str(part), annotation)
+    annotation = next(records_in(annotation), None)
     prefix = "".join(f"{part}." for part in loc[:-1])
-    return [f"{prefix}{name}" for name in _fields(annotation)] if _is_record(annotation) else []
+    return [f"{prefix}{name}" for name in fields_of(annotation)] if _is_record(annotation) else []
 
 
-def _records(annotation: Any) -> Iterator[type[Any]]:
+def records_in(annotation: Any) -> Iterator[type[Any]]:
     """The record classes in an annotation: itself, or inside of unions, lists and mappings."""
     if _is_record(annotation):
         yield annotation
     for argument in get_args(annotation):
-        yield from _records(argument)
+        yield from records_in(argument)

@@ -24,7 +24,11 @@ _FIXED_ON_RESUME = ("config", "name", "fidelity", "bank", "warm_start", "tracker
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = Parser(prog="python -m tune.run", description="Search hyperparameters.")
+    parser = Parser(
+        prog="python -m tune.run",
+        description="Search hyperparameters.",
+        epilog="All settings, their ranges and what they trade: docs/configuration.md",
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML of the sweep, such as configs/tune/emcc.yaml")
     parser.add_argument("--name", metavar="NAME", help="of the sweep (default: the file's name and --fidelity)")
     parser.add_argument("--resume", metavar="NAME", help="continue a stopped sweep, or add trials to a finished one")

@@ -8,7 +8,11 @@ from pathlib import Path
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the options of `ecul bench train`."""
-    parser = subparsers.add_parser("train", help="images/s, and shares of data, forward, backward, memory, logging")
+    parser = subparsers.add_parser(
+        "train",
+        help="images/s, and shares of data, forward, backward, memory, logging",
+        epilog="All settings: docs/configuration.md",
+    )
     parser.add_argument("--config", required=True, metavar="FILE")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
     parser.add_argument("--steps", type=int, default=20, help="timed steps, after 3 untimed ones")

@@ -20,7 +20,11 @@ log = logging.getLogger(__name__)
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the options of `ecul train`."""
-    parser = subparsers.add_parser("train", help="train, evaluate and draw, on this machine")
+    parser = subparsers.add_parser(
+        "train",
+        help="train, evaluate and draw, on this machine",
+        epilog="All settings, their ranges and what they trade: docs/configuration.md",
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML configuration, such as configs/synthetic.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="replace a setting")
     parser.add_argument("--out", metavar="RUN_DIR", help="run directory (default: runs/DATE-TIME)")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cluster.config import ClusterConfig, load_cluster_config, local_defaults
-from cluster.train import build_parser
+from cluster.train import build_parser, main
 from ecul.errors import ConfigError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "cluster").glob("*.yaml"))
@@ -55,3 +55,9 @@ def test_workers_are_a_number_or_a_range(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="2"):
         parser.parse_args(["--workers", "many"])
     assert "neither a number nor MIN:MAX" in capsys.readouterr().err
+
+
+def test_threads_of_the_local_clustering_are_refused_over_ray(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    options = ["--config", str(SHIPPED[0].parents[1] / "smoke.yaml"), "--storage", str(tmp_path)]
+    assert main([*options, "--set", "clustering.num_threads=2"]) == 2
+    assert "--cluster-set clustering.num_threads=2" in capsys.readouterr().err
