@@ -22,8 +22,8 @@ from ecul.bench.simulate import (
     simulate_bank,
     sysu_counts,
 )
-from ecul.clustering.diagnostics import label_quality
 from ecul.clustering.pipeline import cluster
+from ecul.evaluation.cluster_quality import label_quality
 from ecul.types import ClusteringParameters, FeatureBank, IntArray
 
 STAGES = ("search", "encode", "extend", "jaccard", "dbscan")

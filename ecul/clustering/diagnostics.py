@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecul.clustering.sparse import SparseRows
-from ecul.types import FeatureBank, IntArray, Modality, group_ids
+from ecul.types import FeatureBank, IntArray, group_ids
 
 SIZE_EDGES = (2, 4, 8, 16, 32, 64, 128)
 SILHOUETTE_SAMPLE = 1000
@@ -140,64 +140,3 @@ def adjusted_rand_index(first: Integers, second: Integers) -> float:
     if (rows + columns) / 2 == expected:
         return 1.0
     return (together - expected) / ((rows + columns) / 2 - expected)
-
-
-def normalized_mutual_information(first: Integers, second: Integers) -> float:
-    """NMI with the arithmetic mean, in [0, 1]; noise (-1) counts as clusters of one image each."""
-    first, second = _singletons(first), _singletons(second)
-    if not len(first):
-        return 1.0
-    _, _, cells = _table(first, second)
-    entropies = [_entropy(np.unique(labels, return_counts=True)[1]) for labels in (first, second)]
-    if sum(entropies) == 0:
-        return 1.0
-    return max(0.0, 2 * (sum(entropies) - _entropy(cells)) / sum(entropies))
-
-
-def _entropy(counts: NDArray[np.int64]) -> float:
-    share = counts / counts.sum()
-    return float(-(share * np.log(share)).sum())
-
-
-def _cross_pairs(rows: Integers, columns: Integers, modality: Integers) -> float:
-    """Pairs of a visible and an infrared image with equal row and equal column number."""
-    code = np.stack([rows, columns], axis=1).astype(np.int64)
-    cells, number = np.unique(code, axis=0, return_inverse=True)
-    number = number.reshape(-1)
-    visible = np.bincount(number[modality == Modality.VISIBLE], minlength=len(cells)).astype(np.float64)
-    infrared = np.bincount(number[modality != Modality.VISIBLE], minlength=len(cells)).astype(np.float64)
-    return float((visible * infrared).sum())
-
-
-def label_quality(labels: Integers, identity: Integers, modality: Integers) -> dict[str, float]:
-    """Agreement with identities, for reports only: no decision may rest on it (docs/method.md, unsupervised honesty).
-
-    Linear in N up to sorting; no pair is ever listed.
-
-    Args:
-        labels: (N,), -1 noise.
-        identity: (N,).
-        modality: (N,), values of `Modality`.
-
-    Returns:
-        `ari` and `nmi` (noise images as clusters of one), `pair_precision` and `pair_recall` over pairs of images in
-        one cluster, `cross_precision` and `cross_recall` over those pairs of which one image is visible and the other
-        infrared. A precision without pairs is 0.
-    """
-    member = labels >= 0
-    clustered, people, kinds = labels[member], identity[member], modality[member]
-    nothing, everyone = np.zeros_like(clustered), np.zeros_like(identity)
-    _, _, cells = _table(clustered, people)
-    right, made = _pairs(cells), _pairs(np.unique(clustered, return_counts=True)[1])
-    true = _pairs(np.unique(identity, return_counts=True)[1])
-    cross_right = _cross_pairs(clustered, people, kinds)
-    cross_made = _cross_pairs(clustered, nothing, kinds)
-    cross_true = _cross_pairs(identity, everyone, modality)
-    return {
-        "ari": adjusted_rand_index(labels, identity),
-        "nmi": normalized_mutual_information(labels, identity),
-        "pair_precision": right / max(made, 1),
-        "pair_recall": right / max(true, 1),
-        "cross_precision": cross_right / max(cross_made, 1),
-        "cross_recall": cross_right / max(cross_true, 1),
-    }

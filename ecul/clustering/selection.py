@@ -16,7 +16,7 @@ def other_modality_spec(modality: IntArray, num_neighbors: int) -> NeighborSpec:
 def select_pairs(
     fused: SparseRows, lists: NeighborLists, modality: IntArray, parameters: SelectionParameters
 ) -> IntArray:
-    """Pairs (P, 2) of a visible and an infrared image, ordered (method section 6, docs/method.md).
+    """Pairs (P, 2) of a visible and an infrared image, ordered (docs/method.md, "Losses").
 
     Each is among the other's nearest of that modality, and their Jaccard distance is small enough. Images in no
     cluster can be in pairs.

@@ -16,12 +16,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--config", required=True, metavar="FILE")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
     parser.add_argument("--steps", type=int, default=20, help="timed steps, after 3 untimed ones")
-    parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--json", metavar="FILE", help="also write the measurements as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the figures and returns 0."""
+    """Prints the measurements and returns 0."""
     from ecul.bench.training import time_training
     from ecul.errors import ConfigError
     from ecul.files import write_atomically
@@ -29,14 +29,14 @@ def run(args: argparse.Namespace) -> int:
 
     if args.steps < 1:
         raise ConfigError(f"--steps is {args.steps}, expected at least 1")
-    figures = time_training(load_config(args.config, args.set), steps=args.steps)
-    seconds = sum(value for name, value in figures.items() if name.startswith("seconds/"))
+    measured = time_training(load_config(args.config, args.set), steps=args.steps)
+    seconds = sum(value for name, value in measured.items() if name.startswith("seconds/"))
     sys.stdout.write(
-        f"{figures['images_per_second']:.0f} images/s ({args.steps} steps, {figures['images']:.0f} images)\n"
+        f"{measured['images_per_second']:.0f} images/s ({args.steps} steps, {measured['images']:.0f} images)\n"
     )
-    for name, value in figures.items():
+    for name, value in measured.items():
         if name.startswith("seconds/"):
             sys.stdout.write(f"  {name.removeprefix('seconds/'):10} {value:8.3f} s  {100 * value / seconds:5.1f} %\n")
     if args.json:
-        write_atomically(Path(args.json), json.dumps(figures, indent=2) + "\n")
+        write_atomically(Path(args.json), json.dumps(measured, indent=2) + "\n")
     return 0

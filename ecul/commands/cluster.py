@@ -12,7 +12,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "cluster",
         help="pseudo-labels of any features",
-        description="Clusters features and prints figures of the result; with identities, its quality too.",
+        description="Clusters features and prints diagnostics of the result; with identities, its quality too.",
         epilog="FEATURES.npz holds features (N, D), modality (N: 0 visible, 1 infrared), camera (N) and, if known, "
         "identity (N). Parameters for --set: eps, min_samples, index (flat, ivf, hnsw), groups (modality_camera, "
         "modality), k1, k2, k3, k1_intra, k1_inter, k2_intra, k2_inter, as far as the preset has them.",
@@ -37,10 +37,10 @@ def run(args: argparse.Namespace) -> int:
         DataError: a file that cannot be read or written, or arrays that cannot be clustered.
         ConfigError: a parameter that the preset does not have, or a value out of range.
     """
-    from ecul.clustering.diagnostics import label_quality
     from ecul.clustering.files import read_features, write_graph, write_labels
     from ecul.clustering.pipeline import cluster
     from ecul.errors import ConfigError
+    from ecul.evaluation.cluster_quality import label_quality
     from ecul.schema import parse_assignments
     from ecul.settings import clustering_parameters
 
@@ -52,10 +52,10 @@ def run(args: argparse.Namespace) -> int:
     write_labels(args.out, result.labels)
     if args.graph_out is not None:
         write_graph(args.graph_out, result.graph)
-    figures = dict(result.diagnostics)
+    metrics = dict(result.diagnostics)
     if identity is not None:
         quality = label_quality(result.labels, identity, bank.modality)
-        figures |= {f"quality/{name}": value for name, value in quality.items()}
-    for name, value in figures.items():
+        metrics |= {f"quality/{name}": value for name, value in quality.items()}
+    for name, value in metrics.items():
         print(f"{name:<28}{value:.6g}")
     return 0

@@ -17,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "doctor",
         help="check a dataset",
-        description="Recognises a dataset, counts it, compares it with the known figures and opens some of its "
+        description="Recognises a dataset, counts it, compares it with the known counts and opens some of its "
         "images. Ends with exit code 0 when all is well, 2 when something is wrong.",
     )
     parser.add_argument("dataset", metavar="DATASET_DIR", help="folder that holds the dataset's split files")

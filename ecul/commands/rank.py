@@ -1,4 +1,4 @@
-"""`ecul rank`: retrieval figures of any distance matrix."""
+"""`ecul rank`: retrieval metrics of any distance matrix."""
 
 import argparse
 import json

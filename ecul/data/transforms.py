@@ -2,7 +2,7 @@
 
 The random numbers of a step are drawn for the global batch from a generator of that step, and each worker applies
 its own rows: what an image looks like depends neither on the number of workers nor on which one handles it.
-Recipe: method section 7.
+The recipe is that of the public codes (docs/method.md, "An epoch, step by step").
 """
 
 from dataclasses import dataclass

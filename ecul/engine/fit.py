@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from ecul import runtime
-from ecul.clustering.diagnostics import label_quality
 from ecul.config import Config
 from ecul.data.dataset import ReidDataset
 from ecul.engine.checkpoints import open_run
@@ -17,6 +16,7 @@ from ecul.engine.provenance import provenance
 from ecul.engine.session import Session, open_data, open_session
 from ecul.engine.state import TrainState
 from ecul.errors import ConfigError
+from ecul.evaluation.cluster_quality import label_quality
 
 
 def fit(config: Config, *, clustering_fn: ClusteringFn, reporter: Reporter, store: CheckpointStore) -> FitResult:

@@ -1,4 +1,4 @@
-"""The loss of a step as a mean over the global batch (docs/method.md).
+"""The loss of a step as a mean over the global batch (docs/method.md, "Losses").
 
 Shape legend: n images of a modality on this rank, B global images of a modality, S this rank's embeddings, D embedding.
 """

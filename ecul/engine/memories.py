@@ -1,4 +1,4 @@
-"""The cluster memories of an epoch: built at its start, moved after every step (TSMem, docs/method.md).
+"""The cluster memories of an epoch: built at its start, moved after every step (docs/method.md, "TSMem").
 
 Shape legend: N training images, D embedding size, B global images of a modality, n images of this rank, S this rank's
 embeddings (two views of n visible images, then n infrared images).
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ecul import runtime
 from ecul.config import MemoryConfig
-from ecul.memory.bank import cluster_means, united_means
+from ecul.memory.centroids import cluster_means, united_means
 from ecul.memory.update import update_memory
 from ecul.types import ClusteringResult, Modality
 

@@ -1,4 +1,4 @@
-"""Which images are queries and which are gallery, in every trial of every protocol (docs/method.md, evaluation)."""
+"""Which images are queries and which are gallery, in every trial of every protocol (docs/method.md, "Evaluation")."""
 
 import random
 from dataclasses import dataclass

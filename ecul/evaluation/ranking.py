@@ -1,4 +1,4 @@
-"""CMC, mAP and mINP of one ranking, as the field's public code counts them (docs/method.md, evaluation).
+"""CMC, mAP and mINP of one ranking, as the field's public code counts them (docs/method.md, "Evaluation").
 
 Shape legend: Q queries, G gallery images, R ranks, U identities of the gallery.
 """

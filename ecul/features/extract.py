@@ -1,4 +1,4 @@
-"""Embeddings of many images: mean over the image and its horizontal flip, then L2 normalisation (method section 1)."""
+"""Embeddings of many images: mean over the image and its mirror image, normalised (docs/method.md, "Terms")."""
 
 from collections.abc import Callable
 

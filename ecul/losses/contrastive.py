@@ -1,4 +1,4 @@
-"""Contrastive losses as per-sample values; nothing is reduced here (docs/method.md, losses).
+"""Contrastive losses as per-sample values; nothing is reduced here (docs/method.md, "Losses").
 
 Shape legend: B anchors, D embedding size, K clusters, N bank rows, M positive slots.
 """

@@ -1,4 +1,4 @@
-"""One explicit update of a cluster memory after an optimizer step (ECUL, TSMem; docs/method.md).
+"""One explicit update of a cluster memory after an optimizer step (ECUL, TSMem; docs/method.md, "TSMem").
 
 Shape legend: B embeddings of the global batch, D embedding size, K clusters.
 """
@@ -57,6 +57,7 @@ def update_memory(
         return memory.clone()
     embeddings = embeddings.detach().to(memory.dtype)
     labels = labels.long()
+    # the rule "instance" depends on the order within the batch, which is equal on all ranks
     if rule == "instance":
         return _update_in_turn(memory, embeddings, labels, momentum)
     if rule == "mean":
@@ -96,6 +97,8 @@ def _similarity_to_row(memory: Tensor, embeddings: Tensor, labels: Tensor) -> Te
 
 def _first_by(order: Tensor, embeddings: Tensor, labels: Tensor, num_clusters: int) -> tuple[Tensor, Tensor]:
     """For every cluster the embedding with the lowest key (ties: the earliest), and whether it has any."""
+    # two scatter-minima instead of a loop over clusters: first each cluster's lowest key, then the first position that
+    # has it, so that ties do not depend on the device. Noise (-1) gets a slot of its own, which is dropped.
     position = torch.arange(len(labels), device=labels.device)
     slot = torch.where(labels < 0, num_clusters, labels)
     lowest = _scatter_min(order, slot, num_clusters + 1)
@@ -112,6 +115,7 @@ def _scatter_min(values: Tensor, slot: Tensor, num_slots: int, *, start: int | N
 
 def _update_in_turn(memory: Tensor, embeddings: Tensor, labels: Tensor, momentum: float) -> Tensor:
     """The n-th instances of all clusters together, for n = 0, 1, ...; B x B comparisons give n."""
+    # instances of one cluster must follow each other, those of different clusters need not: one pass a turn
     earlier = (labels[:, None] == labels[None, :]).tril(diagonal=-1)
     turn = torch.where(labels < 0, -1, earlier.sum(dim=1))
     updated = memory.clone()

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ecul.clustering.diagnostics import label_quality
 from ecul.clustering.pipeline import Clustering, cluster
 from ecul.config import Config
+from ecul.evaluation.cluster_quality import label_quality
 from ecul.types import ClusteringParameters, FeatureBank, IntArray, Modality
 from tune.objectives import f1, label_free_metrics
 from tune.roles import intra_parameters, united_parameters

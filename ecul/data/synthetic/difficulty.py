@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SyntheticDifficulty:
-    """Knobs of the drawing. The defaults are calibrated; docs/datasets.md has the figures.
+    """Knobs of the drawing. The defaults are calibrated; docs/datasets.md has the measurements.
 
     Evidence that both modalities share:
         plain_share: share of people whose upper garment has no pattern, in [0, 1].

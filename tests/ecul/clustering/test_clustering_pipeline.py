@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ecul.bench.simulate import WIDE_GAP, Strengths, even_counts, modality_of_groups, simulate_bank
-from ecul.clustering.diagnostics import adjusted_rand_index, label_quality
+from ecul.clustering.diagnostics import adjusted_rand_index
 from ecul.clustering.pipeline import cluster, cluster_epoch
+from ecul.evaluation.cluster_quality import label_quality
 from ecul.types import ClusteringParameters, ClusteringRequest, FeatureBank, SelectionParameters
 
 EMCC = ClusteringParameters("emcc", 0.6, 4, "modality_camera", k1=10, k2=4, k3=10)

@@ -67,7 +67,7 @@ def test_visible_images_without_colour_are_noticed(sysu):
     assert any("visible images have no colour" in text for text in inspect_dataset(sysu).problems)
 
 
-def test_a_real_set_is_held_against_the_known_figures(sysu, capsys):
+def test_a_real_set_is_held_against_the_known_counts(sysu, capsys):
     (sysu / SYNTHETIC_MARKER).unlink()
     assert main(["doctor", str(sysu)]) == 2
     printed = capsys.readouterr().out

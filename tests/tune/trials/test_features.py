@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 
-from ecul.clustering.diagnostics import label_quality
 from ecul.clustering.pipeline import cluster
+from ecul.evaluation.cluster_quality import label_quality
 from ecul.types import FeatureBank
 from tests.tune.conftest import simulated_bank
 from tune.objectives import COST, LABEL_FREE, VALIDATION_FEATURES, choices, f1

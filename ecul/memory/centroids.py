@@ -1,4 +1,6 @@
-"""Cluster memories as they stand at the start of an epoch (ECUL, cross-modal memory aggregation; docs/method.md).
+"""Cluster memories as they stand at the start of an epoch.
+
+Source: ECUL, cross-modal memory aggregation (docs/method.md, "An epoch, step by step").
 
 Shape legend: N images, D embedding size, K clusters.
 """

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecul.memory.bank import cluster_means, united_means
+from ecul.memory.centroids import cluster_means, united_means
 
 
 def unit(*degrees):
