@@ -14,12 +14,11 @@ from ecul.engine.embedding import embed_images
 from ecul.engine.loop import optimise
 from ecul.engine.memories import build_memories, update_rules
 from ecul.engine.optim import learning_rate, set_learning_rate
+from ecul.engine.random_keys import plan_key
 from ecul.engine.session import Session
 from ecul.engine.state import TrainState
 from ecul.errors import TrainingError
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, Modality
-
-_PLAN_KEY = 100
 
 
 def stage_of(config: Config, epoch: int) -> tuple[int, int]:
@@ -123,7 +122,7 @@ def _plans(session: Session, labels: ClusteringResult, epoch: int) -> Iterator[B
         batch_size=config.batch.batch_size,
         instances=config.batch.instances,
         united_fraction=config.batch.united_fraction,
-        generator=runtime.generator(config.seed, epoch, _PLAN_KEY),
+        generator=runtime.generator(*plan_key(config.seed, epoch)),
     )
 
 
@@ -133,5 +132,5 @@ def _bootstrap_plans(session: Session, epoch: int) -> Iterator[BatchPlan]:
         session.samples.modality,
         iterations=config.stages.iterations,
         batch_size=config.batch.batch_size,
-        generator=runtime.generator(config.seed, epoch, _PLAN_KEY),
+        generator=runtime.generator(*plan_key(config.seed, epoch)),
     )

@@ -12,6 +12,7 @@ from ecul.data.batches import load_batches, local_slice
 from ecul.data.samplers import BatchPlan
 from ecul.data.transforms import augment, draw_augmentation
 from ecul.engine.memories import Memories, StepBatch
+from ecul.engine.random_keys import view_key
 from ecul.engine.session import Session
 from ecul.engine.state import TrainState
 from ecul.engine.step import FiniteWatch, take_step
@@ -20,7 +21,7 @@ from ecul.models.backbone import freeze_batch_norm
 _VIEWS = ("visible", "visible_second", "infrared", "infrared_second")
 
 
-def _views(session: Session, images: Tensor, names: tuple[str, ...], key: tuple[int, ...], part: slice) -> Tensor:
+def _views(session: Session, images: Tensor, names: tuple[str, ...], key: tuple[int, int, int], part: slice) -> Tensor:
     """Returns augmented views of this rank's images, one view after the other."""
     data = session.config.data
     second = "exchange" if data.channel_exchange else "keep"
@@ -29,7 +30,7 @@ def _views(session: Session, images: Tensor, names: tuple[str, ...], key: tuple[
     for name in names:
         # Drawn for the whole global batch, then cut: an image's augmentation does not depend on the number of ranks.
         plan = draw_augmentation(
-            runtime.generator(*key, _VIEWS.index(name)),
+            runtime.generator(*view_key(*key, _VIEWS.index(name))),
             num_images=session.config.batch.batch_size,
             height=data.height,
             width=data.width,

@@ -61,13 +61,24 @@ class TrainState:
         """
         try:
             self.model.load_state_dict(checkpoint["model"])
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
+            self.optimizer.load_state_dict(self._with_own_options(checkpoint["optimizer"]))
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit the configured network: {str(error)[:200]}") from None
         torch.set_rng_state(checkpoint["random_state"])
         self.epoch = checkpoint["epoch"]
         self.labels = _unpack_labels(checkpoint["labels"])
         self.fallbacks = checkpoint["fallbacks"]
+
+    def _with_own_options(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """A saved optimizer's state under this optimizer's options (weight decay, betas, fused, ...).
+
+        The options follow from the configuration and the device. Those of a warm start may be others.
+        """
+        groups = [
+            {**own, "params": group["params"]}
+            for own, group in zip(self.optimizer.param_groups, saved["param_groups"], strict=True)
+        ]
+        return {**saved, "param_groups": groups}
 
 
 def check_checkpoint(checkpoint: object, source: object) -> dict[str, Any]:

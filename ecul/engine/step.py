@@ -8,10 +8,9 @@ from torch.profiler import record_function
 
 from ecul.engine.loss import bootstrap_loss, compute_loss
 from ecul.engine.memories import Memories, StepBatch, update_memories
+from ecul.engine.random_keys import memory_key
 from ecul.engine.session import Session
 from ecul.errors import TrainingError
-
-_MEMORY_KEY = 101
 
 
 def take_step(
@@ -52,7 +51,7 @@ def take_step(
         optimizer.step()
     if memories is not None:
         with record_function("ecul/memory"):
-            update_memories(memories, embeddings, batch, key=(*key, _MEMORY_KEY))
+            update_memories(memories, embeddings, batch, key=memory_key(*key))
     return terms
 
 
