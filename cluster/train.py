@@ -9,6 +9,8 @@ from typing import Any
 
 from cluster.config import ClusterConfig, load_cluster_config, local_defaults, parse_cluster_config
 from cluster.environment import connect, prepare
+from cluster.names import checked_name
+from cluster.paths import with_absolute_paths
 from cluster.storage import SETTINGS_FILE, RunFolder, read_settings
 from ecul.config import Config
 from ecul.console import Parser, run_command
@@ -81,12 +83,10 @@ def _train(args: argparse.Namespace) -> int:
 def _fresh(args: argparse.Namespace) -> tuple[str, Config, ClusterConfig]:
     if not args.config:
         raise ConfigError("give --config FILE for a new run or --resume NAME to go on; shipped ones: configs/")
-    name = args.name or f"{datetime.now():%Y%m%d-%H%M%S}"
-    if "/" in name:
-        raise ConfigError(f"--name {name}: a name has no slashes; the folder goes into --storage")
+    name = checked_name(args.name or f"{datetime.now():%Y%m%d-%H%M%S}")
     if RunFolder(args.storage, name).exists(SETTINGS_FILE):
         raise ConfigError(f"{args.storage}/{name} already holds a run; go on with --resume {name}, or another --name")
-    config = load_config(args.config, _overrides(args))
+    config = with_absolute_paths(load_config(args.config, _overrides(args)))
     return name, config, load_cluster_config(args.cluster, _cluster_values(args))
 
 

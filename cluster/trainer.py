@@ -11,6 +11,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from cluster.capacity import capped_workers, check_batch, check_capacity
 from cluster.config import ClusterConfig
 from cluster.failures import describe
+from cluster.paths import with_absolute_paths
 from cluster.storage import RunFolder, record_event, resolve_storage
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult
@@ -85,14 +86,9 @@ def _run_config(
 
 def worker_settings(config: Config, cluster: ClusterConfig, *, name: str, storage: str, tracker: str) -> dict[str, Any]:
     """Returns what a worker needs as plain data: absolute paths, since its working directory is another."""
-    changes: dict[str, Any] = {"data.root": resolve_storage(config.data.root)}
-    if cluster.cpu:
-        changes["runtime.device"] = "cpu"
-    for path, value in (("warm_start", config.warm_start), ("model.weights", config.model.weights)):
-        if value is not None and "/" in value:
-            changes[path] = resolve_storage(value)
+    device = {"runtime.device": "cpu"} if cluster.cpu else {}
     return {
-        "config": config_tree(updated(config, changes)),
+        "config": config_tree(updated(with_absolute_paths(config), device)),
         "cluster": cluster.model_dump(mode="json"),
         "name": name,
         "storage": resolve_storage(storage),

@@ -11,7 +11,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from ecul.console import Parser, run_command
-from tune.folder import STORAGE, read_sweep
+from tune.folder import STORAGE, read_sweep, sweep_folder
 from tune.roles import role_of
 from tune.text import table
 
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains, prints and writes the comparison and returns the exit code: 0 good, 2 bad input, 130 interrupted."""
     args = build_parser().parse_args(argv)
-    return run_command("tune.compare", lambda: _compare(Path(args.storage) / args.name, args.seeds))
+    return run_command("tune.compare", lambda: _compare(sweep_folder(args.storage, args.name), args.seeds))
 
 
 def _compare(folder: Path, seeds: Sequence[int]) -> int:

@@ -144,6 +144,14 @@ class SweepConfig(Strict):
         """The objectives of the configured fidelity."""
         return self.objectives[self.fidelity]
 
+    def updated(self, values: Mapping[str, Any]) -> "SweepConfig":
+        """Returns a copy with {dotted path: value} applied.
+
+        Raises:
+            ConfigError: an unknown path or a value out of range.
+        """
+        return check(SweepConfig, merge(self.model_dump(mode="json", by_alias=True), values), what="sweep")
+
     @model_validator(mode="after")
     def _objectives_may_be_chosen(self) -> Self:
         if not self.objectives.get(self.fidelity):

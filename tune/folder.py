@@ -1,10 +1,12 @@
 """The folder of a sweep: `sweep.yaml`, `base.yaml`, the study, `trials/`, `report/`, and a lock."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from cluster.names import checked_name
 from ecul.errors import ConfigError
 from tune.config import SweepConfig, load_sweep
 
@@ -16,15 +18,38 @@ BASE_FILE = "base.yaml"
 """The configuration that the sweep is for, with the sweep's own changes (`set`) in it."""
 
 
-def read_sweep(folder: Path) -> SweepConfig:
-    """Returns the configuration of a sweep that was started.
+def sweep_folder(storage: str, name: str, *, option: str = "the sweep's name") -> Path:
+    """Returns the absolute path of a sweep's folder, which need not exist.
+
+    Args:
+        storage: folder of all sweeps.
+        name: of the sweep.
+        option: where the name was given, for the text of the error.
 
     Raises:
-        ConfigError: there is no such sweep.
+        ConfigError: the storage is no folder, or the name is none.
+    """
+    if "://" in storage:
+        raise ConfigError(
+            f"--storage {storage}: the record of a sweep needs a file system; give a folder, on a cluster one that all "
+            "nodes share (such as NFS or FSx)"
+        )
+    return Path(storage).expanduser().absolute() / checked_name(name, option=option)
+
+
+def read_sweep(folder: Path, changes: Mapping[str, Any] | None = None) -> SweepConfig:
+    """Returns the configuration of a sweep that was started, which may have been moved or renamed since.
+
+    Args:
+        folder: of the sweep.
+        changes: {dotted path: value} to replace.
+
+    Raises:
+        ConfigError: there is no such sweep, or a change is none that a sweep can have.
     """
     if not (folder / SWEEP_FILE).is_file():
         raise ConfigError(f"no sweep {folder} ({SWEEP_FILE} is missing); check the name and --storage")
-    return load_sweep(folder / SWEEP_FILE)
+    return load_sweep(folder / SWEEP_FILE, {**(changes or {}), "base": str(folder / BASE_FILE)})
 
 
 @contextmanager

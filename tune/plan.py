@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from cluster.config import ClusterConfig, load_cluster_config
+from cluster.paths import with_absolute_paths
+from cluster.storage import resolve_storage
 from ecul.config import Config
 from ecul.engine.checkpoints import open_run
 from ecul.engine.run_directory import METRICS_FILE, read_records
@@ -96,7 +98,8 @@ def make_plan(
     Raises:
         EculError: anything that would fail a trial: paths, values, constraints, points, bank, warm start.
     """
-    original = original_config(sweep)
+    sweep = _resolved(sweep)
+    original = with_absolute_paths(original_config(sweep))
     base = base_config(original, warm_start=sweep.full.warm_start)
     space = build_space(sweep, base)
     check_corners(space, base)
@@ -121,7 +124,7 @@ def write_plan(plan: Plan) -> None:
     """Writes the sweep and its original configuration into its folder, for a resumed sweep and for the results."""
     base = plan.folder / BASE_FILE
     write_atomically(base, yaml.safe_dump(config_tree(plan.original), sort_keys=False))
-    stored = plan.sweep.model_copy(update={"base": str(base), "set": {}})
+    stored = plan.sweep.model_copy(update={"base": BASE_FILE, "set": {}})
     write_atomically(plan.folder / SWEEP_FILE, sweep_text(stored))
 
 
@@ -150,6 +153,17 @@ def estimate_text(plan: Plan, concurrency: int) -> str:
         f"{bound} {duration_text(rounds * (epochs * seconds + _START_SECONDS))}: {epochs} epochs a trial of "
         f"{seconds:.0f} s as in the warm start"
     )
+
+
+def _resolved(sweep: SweepConfig) -> SweepConfig:
+    """Trials run, and a resumed sweep may start, in another working directory."""
+    paths = {
+        "base": sweep.base,
+        "features.bank": sweep.features.bank,
+        "full.cluster": sweep.full.cluster,
+        "full.warm_start": sweep.full.warm_start,
+    }
+    return sweep.updated({name: resolve_storage(path) for name, path in paths.items() if path is not None})
 
 
 def _points(sweep: SweepConfig, space: SearchSpace, default: Mapping[str, Any], sweeps: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ecul.console import Parser, run_command
-from tune.folder import STORAGE
+from tune.folder import STORAGE, sweep_folder
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints and writes the report and returns the exit code: 0 good, 2 bad input."""
     args = build_parser().parse_args(argv)
-    return run_command("tune.results", lambda: _show(Path(args.storage) / args.name, top=args.top))
+    return run_command("tune.results", lambda: _show(sweep_folder(args.storage, args.name), top=args.top))
 
 
 def _show(folder: Path, *, top: int) -> int:

@@ -13,7 +13,7 @@ from ecul.console import EXIT_INTERRUPTED, Parser, run_command
 from ecul.errors import ConfigError
 from ecul.schema import parse_assignments
 from tune.config import Fidelity, SweepConfig, load_sweep
-from tune.folder import STORAGE, SWEEP_FILE, locked
+from tune.folder import STORAGE, SWEEP_FILE, locked, read_sweep, sweep_folder
 
 if TYPE_CHECKING:
     from tune.plan import Plan
@@ -82,7 +82,7 @@ def _run(args: argparse.Namespace) -> int:
     from tune.sweep import prepare_study, run_sweep
     from tune.tracking import SweepTracker
 
-    folder = Path(args.storage) / _name(args)
+    folder = _folder(args)
     plan = make_plan(
         _sweep(args, folder), folder, local=local, max_hours=args.max_hours, max_concurrency=args.concurrency
     )
@@ -102,8 +102,8 @@ def _run(args: argparse.Namespace) -> int:
     return _conclude(args, plan, done)
 
 
-def _name(args: argparse.Namespace) -> str:
-    """The sweep's name.
+def _folder(args: argparse.Namespace) -> Path:
+    """The sweep's folder.
 
     Raises:
         ConfigError: no sweep is given, or the name cannot be a folder.
@@ -112,14 +112,11 @@ def _name(args: argparse.Namespace) -> str:
         given = [f"--{name.replace('_', '-')}" for name in _FIXED_ON_RESUME if getattr(args, name)]
         if given:
             raise ConfigError(f"a resumed sweep keeps what it was started with; leave out {', '.join(given)}")
-        name = args.resume
-    elif args.config:
-        name = args.name or "-".join(part for part in (Path(args.config).stem, args.fidelity) if part)
-    else:
+        return sweep_folder(args.storage, args.resume, option="--resume")
+    if not args.config:
         raise ConfigError("give --config FILE for a new sweep, or --resume NAME; shipped ones: configs/tune/")
-    if "/" in name:
-        raise ConfigError(f"{name}: a name has no slashes; the folder goes into --storage")
-    return name
+    name = args.name or "-".join(part for part in (Path(args.config).stem, args.fidelity) if part)
+    return sweep_folder(args.storage, name, option="--name")
 
 
 def _sweep(args: argparse.Namespace, folder: Path) -> SweepConfig:
@@ -135,7 +132,7 @@ def _sweep(args: argparse.Namespace, folder: Path) -> SweepConfig:
     if args.resume:
         if not exists:
             raise ConfigError(f"no sweep {folder} to resume ({SWEEP_FILE} is missing); check --storage")
-        return load_sweep(folder / SWEEP_FILE, changes)
+        return read_sweep(folder, changes)
     if exists:
         raise ConfigError(
             f"{folder} already holds a sweep; continue it with --resume {folder.name}, or choose another --name"

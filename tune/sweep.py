@@ -19,7 +19,7 @@ from tune.plan import Plan
 from tune.roles import is_intra_clustering
 from tune.study.progress import SweepProgress, TrialListener
 from tune.study.search import StudySearch
-from tune.study.store import make_sampler, open_study, own_trials, queue_points, requeue_interrupted
+from tune.study.store import count_drawn, make_sampler, open_study, own_trials, queue_points, requeue_interrupted
 from tune.trials.features import features_trial
 from tune.trials.full import TRAINED_EPOCHS, FullSettings, FullTrial
 from tune.trials.result import result_key
@@ -32,7 +32,7 @@ def prepare_study(plan: Plan) -> optuna.Study:
     study = open_study(plan.folder, plan.sweep.storage, plan.folder.name, modes)
     requeue_interrupted(study)
     queue_points(study, plan.space, plan.space.grid() if plan.sweep.sampler.name == "grid" else plan.points)
-    study.sampler = make_sampler(plan.sweep.sampler, num_trials_before=len(own_trials(study)))
+    study.sampler = make_sampler(plan.sweep.sampler, num_drawn=count_drawn(study))
     return study
 
 

@@ -34,7 +34,7 @@ def test_the_shipped_sweep_works_at_both_fidelities():
     [
         ([], "give --config FILE"),
         (["--config", "none.yaml"], "cannot read sweep"),
-        (["--config", "configs/tune/emcc.yaml", "--name", "a/b"], "no slashes"),
+        (["--config", "configs/tune/emcc.yaml", "--name", "a/b"], "a name has up to 80 letters"),
         (["--resume", "nothing"], "no sweep"),
         (["--resume", "nothing", "--fidelity", "full"], "leave out --fidelity"),
         (["--config", "configs/tune/emcc.yaml"], "needs --bank"),

@@ -2,6 +2,7 @@ import pytest
 
 from ecul.errors import ConfigError
 from tests.tune.conftest import simulated_bank
+from tune.folder import read_sweep, sweep_folder
 from tune.plan import make_plan, write_plan
 from tune.study.store import best_values, make_sampler
 from tune.sweep import prepare_study
@@ -71,3 +72,21 @@ def test_the_best_of_a_features_sweep_start_a_full_one(make_sweep, tmp_path):
     assert {point["memory.united.switch_epoch"] for point in later.points} == {3}
     with pytest.raises(ConfigError, match="no sweep"):
         make_plan(make_sweep(fidelity="full", full={"start_from": "none"}), tmp_path / "slow", local=True)
+
+
+def test_a_sweep_started_with_relative_paths_is_resumed_from_anywhere(make_sweep, bank_file, tmp_path, monkeypatch):
+    (tmp_path / "cluster.yaml").write_text("{cpu: true}")
+    (tmp_path / "bank.npz").write_bytes(bank_file.read_bytes())
+    given = make_sweep(features={"bank": "bank.npz"}, full={"cluster": "cluster.yaml"}).updated({"base": "base.yaml"})
+    relative = {"set": {"data.root": "data"}}
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(given.updated(relative), sweep_folder("runs", "s"), local=True)
+    assert plan.base.data.root == plan.original.data.root == str(tmp_path / "data")
+    write_plan(plan)
+    # moved, renamed and resumed from somewhere else
+    (tmp_path / "runs" / "s").rename(tmp_path / "t")
+    monkeypatch.chdir("/")
+    again = make_plan(read_sweep(tmp_path / "t"), tmp_path / "t", local=True)
+    assert again.base == plan.base
+    assert again.sweep.features.bank == str(tmp_path / "bank.npz")
+    assert again.sweep.full.cluster == str(tmp_path / "cluster.yaml")

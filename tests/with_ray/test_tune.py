@@ -28,7 +28,7 @@ from tests.cluster.tracking.wandb_files import offline_runs
 from tests.tune.conftest import simulated_bank
 from tests.with_ray.runs import SmallCluster, events
 from tune import results, run
-from tune.study.store import open_storage, own_trials, trial_key
+from tune.study.store import own_trials, read_study, trial_key
 from tune.trials.bank import save_bank
 
 SPACE = {
@@ -86,7 +86,7 @@ def stage_one(tiny_config: Callable[..., Config], tmp_path_factory: pytest.TempP
 
 
 def study_of(folder: Path) -> optuna.Study:
-    return optuna.load_study(study_name=folder.name, storage=open_storage(folder, "journal", writing=False))
+    return read_study(folder, "journal")
 
 
 def free_cpus(wanted: float, seconds: float = 30) -> bool:
@@ -204,7 +204,7 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
         found = tracked_trial(tracked, trial)
         assert found["group"] == "t"
         assert found["ended"]
-        assert found["config"]["clustering"]["k3"] == trial.user_attrs["values"]["clustering.united.k3"]
+        assert found["config"]["clustering"]["united"]["k3"] == trial.user_attrs["values"]["clustering.united.k3"]
         scores = [row["evaluation/map"] for row in found["history"] if "evaluation/map" in row]
         assert scores[-1] == pytest.approx(trial.user_attrs["metrics"]["validation_map"])
 

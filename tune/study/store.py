@@ -32,20 +32,30 @@ def open_storage(folder: Path, kind: str, *, writing: bool) -> BaseStorage:
         kind: `journal` or `sqlite`.
         writing: whether this process alone holds the sweep, so that it may repair what a killed one left.
     """
-    path = folder / _FILES[kind]
+    # Optuna's lock is a link to the path as it is given here. Of a relative one it could never tell the age.
+    path = folder.absolute() / _FILES[kind]
     if kind == "sqlite":
         return RDBStorage(f"sqlite:///{path}")
     if writing:
+        _drop_dead_locks(path)
         _drop_unfinished_line(path)
     return JournalStorage(JournalFileBackend(str(path)))
 
 
 def open_study(folder: Path, kind: str, name: str, modes: Sequence[str]) -> optuna.Study:
-    """Returns the sweep's study; `modes` are `max` or `min`, one an objective."""
+    """Returns the sweep's study, made if it is not there yet.
+
+    Args:
+        folder: of the sweep, which this process holds alone.
+        kind: `journal` or `sqlite`.
+        name: of a new study.
+        modes: `max` or `min`, one an objective.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = open_storage(folder, kind, writing=True)
     return optuna.create_study(
-        storage=open_storage(folder, kind, writing=True),
-        study_name=name,
+        storage=storage,
+        study_name=_name_in(storage) or name,
         directions=[StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE for mode in modes],
         load_if_exists=True,
     )
@@ -57,21 +67,28 @@ def read_study(folder: Path, kind: str) -> optuna.Study:
     Args:
         folder: of the sweep.
         kind: `journal` or `sqlite`.
+
+    Raises:
+        ConfigError: it holds no study.
     """
-    return optuna.load_study(study_name=folder.name, storage=open_storage(folder, kind, writing=False))
+    storage = open_storage(folder, kind, writing=False)
+    name = _name_in(storage)
+    if name is None:
+        raise ConfigError(f"sweep {folder} has no study yet ({_FILES[kind]} is empty or missing)")
+    return optuna.load_study(study_name=name, storage=storage)
 
 
-def make_sampler(options: SamplerConfig, *, num_trials_before: int = 0) -> BaseSampler:
+def make_sampler(options: SamplerConfig, *, num_drawn: int = 0) -> BaseSampler:
     """Returns the sampler.
 
     Args:
         options: kind, seed and number of random trials. `grid` needs no sampler: all its points are queued.
-        num_trials_before: trials that the study holds already. A resumed sweep must not draw its first points again,
-            so the seed depends on it.
+        num_drawn: see `count_drawn`. A resumed sweep must not draw the same random points again, so the seed depends on
+            it.
     """
     seed = options.seed
-    if num_trials_before:
-        seed = int(np.random.SeedSequence([seed, num_trials_before]).generate_state(1)[0] % 2**31)
+    if num_drawn:
+        seed = int(np.random.SeedSequence([seed, num_drawn]).generate_state(1)[0] % 2**31)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if options.name == "tpe":
@@ -87,6 +104,11 @@ def make_sampler(options: SamplerConfig, *, num_trials_before: int = 0) -> BaseS
         if options.name == "qmc":  # continues its sequence by itself, which needs the seed it began with
             return QMCSampler(seed=options.seed, warn_asynchronous_seeding=False, warn_independent_sampling=False)
         return RandomSampler(seed=seed)
+
+
+def count_drawn(study: optuna.Study) -> int:
+    """Returns how many trials were ever begun. It grows with every trial that may have used random numbers."""
+    return sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
 
 
 def queue_points(study: optuna.Study, space: SearchSpace, points: Sequence[Mapping[str, Any]]) -> int:
@@ -143,6 +165,18 @@ def best_values(folder: Path, count: int) -> list[dict[str, Any]]:
         if values not in distinct:
             distinct.append(values)
     return distinct[:count]
+
+
+def _name_in(storage: BaseStorage) -> str | None:
+    """The name of the storage's study, None without one. A renamed folder's study keeps the name it was made with."""
+    names = [study.study_name for study in storage.get_all_studies()]
+    return names[0] if names else None
+
+
+def _drop_dead_locks(path: Path) -> None:
+    """Removes the locks that killed writers left: this process holds the sweep, so that nobody else writes."""
+    for lock in path.parent.glob(f"{path.name}.lock*"):
+        lock.unlink()
 
 
 def _drop_unfinished_line(path: Path) -> None:

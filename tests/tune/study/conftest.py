@@ -7,7 +7,7 @@ from tune.config import SamplerConfig
 from tune.space.domains import Constraint, Numeric
 from tune.space.search_space import SearchSpace
 from tune.study.search import StudySearch
-from tune.study.store import make_sampler, open_study, own_trials
+from tune.study.store import count_drawn, make_sampler, open_study
 from tune.trials.result import trial_result
 
 SPACE = SearchSpace(
@@ -24,7 +24,7 @@ def study(tmp_path):
 
 
 def searcher(study, **options):
-    study.sampler = make_sampler(SamplerConfig(startup=2), num_trials_before=len(own_trials(study)))
+    study.sampler = make_sampler(SamplerConfig(startup=2), num_drawn=count_drawn(study))
     return StudySearch(SPACE, study, ["score"], **options)
 
 
