@@ -1,12 +1,12 @@
-"""Every closed list of names, once. Settings, registries and command-line choices are checked against these.
+"""Closed lists of names, each written once: settings, registries and command-line choices are checked against them.
+
+Two lists stand beside what belongs to their names: clustering presets in `ecul.parameters` (with their defaults) and
+trackers in `cluster.tracking.interface`.
 
 A registry that must hold exactly these names is tested to do so (tests/ecul/test_names.py).
 """
 
 from typing import Literal
-
-Preset = Literal["emcc", "kreciprocal", "modality_balanced", "balanced_neighbours", "camera_aware"]
-"""Neighbour distances: `ecul.clustering.presets`."""
 
 LayoutName = Literal["sysu", "regdb", "llcm"]
 """Dataset layouts: one module of `ecul.data.layouts` each."""
@@ -18,10 +18,7 @@ GalleryRule = Literal["community", "official"]
 """How SYSU-MM01's galleries are drawn: `ecul.evaluation.protocols`."""
 
 FirstRule = Literal["random", "hard", "instance"]
-"""Rules of TSMem's first step: `ecul.memory.update`."""
-
-MemoryRule = Literal["random", "hard", "instance", "mean"]
-"""All rules of a memory update: those of the first step, and the second step's."""
+"""Rules of TSMem's first step: `ecul.memory.update`. The second step's rule is always `mean`."""
 
 Backbone = Literal["agw_resnet50", "small"]
 """Networks: `ecul.models.backbone`."""

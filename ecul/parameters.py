@@ -10,10 +10,13 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from ecul.names import FirstRule, Preset
+from ecul.names import FirstRule
 
 CHECKED = {"extra": "forbid", "use_attribute_docstrings": True}
 """How `ecul.config` reads such a dataclass: unknown keys are errors, and the strings under fields document them."""
+
+Preset = Literal["emcc", "kreciprocal", "modality_balanced", "balanced_neighbours", "camera_aware"]
+"""Neighbour distances; their recipes are in `ecul.clustering.presets`."""
 
 PRESET_DEFAULTS: Mapping[str, Mapping[str, int | str]] = {
     "emcc": {"k1": 10, "k2": 4, "k3": 10, "groups": "modality_camera"},

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ecul.memory.segments import modality_balanced_means, segment_means
-from ecul.names import MemoryRule
+from ecul.names import FirstRule
 
-RULES = get_args(MemoryRule)
+RULES = (*get_args(FirstRule), "mean")
 _SMALLEST_NORM = 1e-12
 
 
