@@ -73,7 +73,7 @@ def inspect_dataset(root: str | Path, *, layout: str = "auto", num_opened: int =
         opened += count
         problems += unusable
     rows = tuple(row for split, index in _splits(dataset) for row in _count_rows(split, index))
-    return Inspection(dataset.name, digest(dataset), rows, opened, tuple(problems))
+    return Inspection(name=dataset.name, digest=digest(dataset), rows=rows, num_opened=opened, problems=tuple(problems))
 
 
 def _splits(dataset: ReidDataset) -> tuple[tuple[str, LabelledIndex], ...]:
@@ -84,15 +84,24 @@ def _count_rows(split: str, index: LabelledIndex) -> list[CountRow]:
     rows: list[CountRow] = []
     for modality in Modality:
         of_modality = index.samples.modality == modality
-        rows.append(CountRow(split, modality, None, _distinct(index, of_modality), int(of_modality.sum())))
+        rows.append(_count_row(split, modality, None, index, of_modality))
         for camera in np.unique(index.samples.camera[of_modality]).tolist():
             chosen = of_modality & (index.samples.camera == camera)
-            rows.append(CountRow(split, modality, camera, _distinct(index, chosen), int(chosen.sum())))
+            rows.append(_count_row(split, modality, camera, index, chosen))
     return rows
 
 
-def _distinct(index: LabelledIndex, chosen: np.ndarray) -> int:
-    return len(np.unique(index.identity[chosen]))
+def _count_row(
+    split: str, modality: Modality, camera: int | None, index: LabelledIndex, chosen: np.ndarray
+) -> CountRow:
+    num_identities = len(np.unique(index.identity[chosen]))
+    return CountRow(
+        split=split,
+        modality=modality,
+        camera=camera,
+        num_identities=num_identities,
+        num_images=int(chosen.sum()),
+    )
 
 
 def _counts(dataset: ReidDataset) -> Counts:

@@ -5,7 +5,7 @@ its own rows: what an image looks like depends neither on the number of workers 
 The recipe is that of the public codes (docs/method.md, "An epoch, step by step").
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,7 +42,9 @@ class Augmentation:
 
     def rows(self, part: slice) -> "Augmentation":
         """The same for a part of the batch."""
-        return Augmentation(self.offset[part], self.flip[part], self.box[part], self.mixing[part], self.padding)
+        return replace(
+            self, offset=self.offset[part], flip=self.flip[part], box=self.box[part], mixing=self.mixing[part]
+        )
 
 
 def draw_augmentation(
@@ -70,7 +72,8 @@ def draw_augmentation(
     offset = generator.integers(0, 2 * padding + 1, (num_images, 2))
     flip = generator.random(num_images) < 0.5
     box = _draw_boxes(generator, num_images, height=height, width=width, probability=erasing_probability)
-    return Augmentation(offset, flip, box, _draw_mixing(generator, num_images, channels), padding)
+    mixing = _draw_mixing(generator, num_images, channels)
+    return Augmentation(offset=offset, flip=flip, box=box, mixing=mixing, padding=padding)
 
 
 def _draw_boxes(

@@ -13,7 +13,7 @@ from torch import Tensor
 from ecul import runtime
 from ecul.config import LossConfig
 from ecul.engine.memories import Memories, StepBatch
-from ecul.losses.combine import total, weighted_mean
+from ecul.losses.combine import masked_sum, total
 from ecul.losses.contrastive import cluster_contrast, instance_contrast, nt_xent
 
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -45,7 +45,7 @@ class _Side:
         # number of ranks. Dividing by the local count instead would weigh images by the rank that they are on.
         num_views = len(self.positions) * runtime.world_size() // len(self.global_positions)
         count = counted[self.global_positions].sum().clamp(min=1) * num_views
-        return weighted_mean(values, counted[self.positions], count=1) / count * runtime.world_size()
+        return masked_sum(values, counted[self.positions]) / count * runtime.world_size()
 
 
 def compute_loss(network: Network, batch: StepBatch, memories: Memories, config: LossConfig) -> Losses:

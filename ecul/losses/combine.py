@@ -10,19 +10,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def weighted_mean(values: Float[Tensor, "B"], mask: Bool[Tensor, "B"], *, count: int | float) -> Float[Tensor, ""]:
-    """The sum of the values under the mask over `count`.
+def masked_sum(values: Float[Tensor, "B"], mask: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+    """The sum of the values under the mask; 0 (with zero gradient) if nothing is under it.
 
     Args:
-        values: per-sample values of this rank.
+        values: per-sample values; those outside the mask may be anything, NaN included.
         mask: which of them count.
-        count: how many count over all ranks together, so that the sum of the ranks' results is the mean over the
-            global batch for any number of workers; below 1 it is taken as 1.
-
-    Returns:
-        A scalar; 0 (with zero gradient) if nothing is under the mask.
     """
-    return torch.where(mask, values, 0.0).sum() / max(count, 1)
+    return torch.where(mask, values, 0.0).sum()
 
 
 def total(terms: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, int | float]) -> Float[Tensor, ""]:

@@ -32,7 +32,7 @@ def read_llcm(root: Path) -> SplitRows:
         DataError: a split file, a listed image or a test folder is missing, or a name gives no camera.
     """
     train = [
-        ImageRow(modality, _camera_of(path), label, path)
+        ImageRow(modality=modality, camera=_camera_of(path), identity=label, path=path)
         for modality, name in TRAIN_FILES.items()
         for path, label in read_labelled_list(root, name)
     ]
@@ -53,7 +53,7 @@ def _test_rows(root: Path, modality: Modality, identities: set[int]) -> list[Ima
     if not folder.is_dir():
         raise DataError(f"{folder} does not exist; LLCM has the folders test_vis and test_nir, unpack both")
     return [
-        ImageRow(modality, camera, identity, path)
+        ImageRow(modality=modality, camera=camera, identity=identity, path=path)
         for camera in CAMERAS
         if (folder / f"cam{camera}").is_dir()
         for identity, identity_folder in numbered_folders(folder / f"cam{camera}")

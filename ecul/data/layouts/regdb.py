@@ -34,7 +34,7 @@ def read_regdb(root: Path, trial: int) -> SplitRows:
         raise DataError(f"RegDB has the trials 1 to {NUM_TRIALS}, got {trial}")
     train, test = (
         [
-            ImageRow(modality, CAMERA, label, path)
+            ImageRow(modality=modality, camera=CAMERA, identity=label, path=path)
             for modality in Modality
             for path, label in read_labelled_list(root, split_file(split, modality, trial))
         ]

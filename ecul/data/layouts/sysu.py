@@ -38,7 +38,8 @@ def read_sysu(root: Path) -> SplitRows:
             for split, identities in enumerate(split_ids):
                 if identity in identities:
                     rows[split].extend(
-                        ImageRow(modality, camera, identity, path) for path in list_images(identity_folder)
+                        ImageRow(modality=modality, camera=camera, identity=identity, path=path)
+                        for path in list_images(identity_folder)
                     )
     return SplitRows(*rows)
 

@@ -1,6 +1,6 @@
 """Draws any list of synthetic images: who, by which camera, which shot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class Shots:
 
     def __getitem__(self, part: slice) -> "Shots":
         """Some of the shots."""
-        return Shots(self.identity[part], self.camera[part], self.number[part], self.infrared)
+        return replace(self, identity=self.identity[part], camera=self.camera[part], number=self.number[part])
 
 
 def draw_shots(

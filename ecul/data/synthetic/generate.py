@@ -101,7 +101,7 @@ def pretraining_images(
     """
     shape = (num_identities, num_cameras, images_per_camera)
     identity, camera, number = (axis.reshape(-1).astype(np.int32) for axis in np.indices(shape))
-    shots = Shots(identity, camera, number, infrared=False)
+    shots = Shots(identity=identity, camera=camera, number=number, infrared=False)
     out = np.empty((len(shots), 3, height, width), np.uint8)
 
     def draw(start: int) -> None:

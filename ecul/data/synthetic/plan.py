@@ -59,7 +59,12 @@ class _Presence:
         identity = np.repeat(self.identities, self.counts.sum(axis=1))
         camera = np.repeat(np.tile(np.array(self.cameras, np.int64), len(self.identities)), flat)
         number = np.arange(flat.sum()) - start
-        return Shots(identity.astype(np.int32), camera.astype(np.int32), number.astype(np.int32), self.infrared)
+        return Shots(
+            identity=identity.astype(np.int32),
+            camera=camera.astype(np.int32),
+            number=number.astype(np.int32),
+            infrared=self.infrared,
+        )
 
 
 def make_plan(
@@ -112,7 +117,7 @@ def plan_from_counts(path: Path) -> Plan:
         raise DataError(f"{path}: counts has shape {counts.shape}, expected (6, identities), not negative")
     identities = np.arange(1, counts.shape[1] + 1)
     presences = tuple(
-        _Presence(counts[np.array(group) - 1].T, identities, group, infrared)
+        _Presence(counts=counts[np.array(group) - 1].T, identities=identities, cameras=group, infrared=infrared)
         for group, infrared in ((sysu.VISIBLE_CAMERAS, False), (sysu.INFRARED_CAMERAS, True))
     )
     seen_by_both = np.all([presence.counts.sum(axis=1) > 0 for presence in presences], axis=0)
@@ -135,7 +140,7 @@ def _draw_presence(
     sure = stream.uniform().argmax(axis=1)
     seen[np.arange(len(identities)), sure] = True
     counts = np.round(mean * stream.uniform(0.5, 1.5)).astype(np.int64).clip(1)
-    return _Presence(np.where(seen, counts, 0), identities, cameras, infrared)
+    return _Presence(counts=np.where(seen, counts, 0), identities=identities, cameras=cameras, infrared=infrared)
 
 
 def _paths(shots: Shots, name: Callable[[int, int, int], str]) -> list[str]:
@@ -152,7 +157,8 @@ def _sysu_plan(presences: tuple[_Presence, ...], splits: tuple[NDArray[np.int64]
         file: ",".join(map(str, identities)) + "\n" for file, identities in zip(sysu.SPLIT_FILES, splits, strict=True)
     }
     folders = tuple(f"cam{camera}" for camera in sysu.VISIBLE_CAMERAS + sysu.INFRARED_CAMERAS)
-    return Plan(parts, folders, files, _count_splits(parts, np.concatenate(splits[:2]), splits[2]))
+    sizes = _count_splits(parts, np.concatenate(splits[:2]), splits[2])
+    return Plan(parts=parts, folders=folders, files=files, counts=sizes)
 
 
 def _llcm_plan(seed: int, identities: NDArray[np.int64], is_test: NDArray[np.bool_], mean: int) -> Plan:
@@ -180,7 +186,8 @@ def _llcm_plan(seed: int, identities: NDArray[np.int64], is_test: NDArray[np.boo
         files[llcm.TRAIN_FILES[modality]] = "".join(lines)
         parts.append((shots, paths))
     folders = tuple(llcm.TEST_FOLDERS.values())
-    return Plan(tuple(parts), folders, files, _count_splits(tuple(parts), identities[~is_test], identities[is_test]))
+    sizes = _count_splits(tuple(parts), identities[~is_test], identities[is_test])
+    return Plan(parts=tuple(parts), folders=folders, files=files, counts=sizes)
 
 
 def _regdb_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: int) -> Plan:
@@ -191,7 +198,7 @@ def _regdb_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: 
     for modality in Modality:
         scene = 1 + int(modality)  # the layout calls both cameras 1; they are two devices with two scenes
         counts = np.full((len(identities), 1), mean)
-        shots = _Presence(counts, identities, (scene,), bool(modality)).shots()
+        shots = _Presence(counts=counts, identities=identities, cameras=(scene,), infrared=bool(modality)).shots()
         folder, prefix = (("Visible", "v"), ("Thermal", "t"))[modality]
 
         def name(identity: int, _: int, number: int, folder: str = folder, prefix: str = prefix) -> str:
@@ -207,7 +214,8 @@ def _regdb_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: 
                 ]
                 files[regdb.split_file(split, modality, trial)] = "".join(lines)
         parts.append((shots, paths))
-    return Plan(tuple(parts), (), files, _count_splits(tuple(parts), identities[:num_train], identities[num_train:]))
+    sizes = _count_splits(tuple(parts), identities[:num_train], identities[num_train:])
+    return Plan(parts=tuple(parts), folders=(), files=files, counts=sizes)
 
 
 def _count_splits(

@@ -1,24 +1,24 @@
 import pytest
 import torch
 
-from ecul.losses.combine import total, weighted_mean
+from ecul.losses.combine import masked_sum, total
 
 
-def test_weighted_mean_counts_only_the_mask():
+def test_only_the_mask_is_summed():
     values, mask = torch.tensor([1.0, 2.0, float("nan")]), torch.tensor([True, True, False])
-    assert weighted_mean(values, mask, count=2) == 1.5
+    assert masked_sum(values, mask) == 3.0
 
 
-def test_the_ranks_sum_is_the_mean_of_the_global_batch():
+def test_the_parts_of_the_ranks_add_up():
     values, mask = torch.arange(8.0), torch.tensor([True, False, True, True, True, True, False, True])
-    whole = weighted_mean(values, mask, count=6)
-    parts = sum(weighted_mean(values[part], mask[part], count=6) for part in (slice(0, 3), slice(3, 8)))
+    whole = masked_sum(values, mask)
+    parts = sum(masked_sum(values[part], mask[part]) for part in (slice(0, 3), slice(3, 8)))
     torch.testing.assert_close(parts, whole)
 
 
 def test_nothing_under_the_mask_is_zero_with_zero_gradient():
     values = torch.ones(3, requires_grad=True)
-    result = weighted_mean(values, torch.zeros(3, dtype=torch.bool), count=0)
+    result = masked_sum(values, torch.zeros(3, dtype=torch.bool))
     result.backward()
     assert result == 0
     assert values.grad is not None
