@@ -9,9 +9,9 @@ from typing import Any
 import ray
 import ray.exceptions
 
-from cluster.clustering_shards import TaskGraph, cluster_sharded
 from cluster.config import ClusteringTaskConfig
 from cluster.failures import describe
+from cluster.sharded_clustering import TaskGraph
 from cluster.task_resources import hide_gpus, task_options, task_threads, use_threads
 from ecul.errors import TrainingError
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
@@ -78,14 +78,19 @@ class RemoteClustering:
 
     def _once(self, bank: FeatureBank, request: ClusteringRequest, deadline: float, attempt: int) -> ClusteringResult:
         start = time.perf_counter()
-        reference = ray.put(bank)
-        put_seconds = time.perf_counter() - start
+        wait = self._wait_until(deadline)
         if self._config.shards > 1:
-            graph = TaskGraph(self._config, task_options(self._config, "clustering"), task_threads(self._config))
-            result, seconds = cluster_sharded(reference, bank, request, graph, self._wait_until(deadline))
+            from ecul.clustering.pipeline import cluster_epoch
+
+            graph = TaskGraph(self._config, wait)
+            result = cluster_epoch(bank, request, graph)
+            put_seconds = graph.put_seconds
+            seconds = time.perf_counter() - start - put_seconds
         else:
+            reference = ray.put(bank)
+            put_seconds = time.perf_counter() - start
             task = ray.remote(cluster_bank).options(**task_options(self._config, "clustering"))
-            result, seconds = self._wait_until(deadline)(task.remote(reference, request, self._config))
+            result, seconds = wait(task.remote(reference, request, self._config))
         total = time.perf_counter() - start
         figures = {
             "task/put_seconds": put_seconds,

@@ -19,3 +19,7 @@ class CheckpointError(EculError):
 
 class TrainingError(EculError):
     """Training cannot go on (non-finite loss, nothing left to train on)."""
+
+
+class SearchError(EculError):
+    """A neighbour search whose numbers cannot be trusted on this machine."""

@@ -8,6 +8,9 @@ A registry that must hold exactly these names is tested to do so (tests/ecul/tes
 
 from typing import Literal
 
+SearchBackend = Literal["auto", "tiles", "faiss", "torch"]
+"""What proposes neighbours: `ecul.clustering.search`. The lists do not depend on it."""
+
 LayoutName = Literal["sysu", "regdb", "llcm"]
 """Dataset layouts: one module of `ecul.data.layouts` each."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from ecul.names import FirstRule
+from ecul.names import FirstRule, SearchBackend
 
 CHECKED = {"extra": "forbid", "use_attribute_docstrings": True}
 """How `ecul.config` reads such a dataclass: unknown keys are errors, and the strings under fields document them."""
@@ -72,9 +72,9 @@ class ClusteringParameters:
     """camera_aware: `k2` among images of the same camera. Preset's default: 2."""
     k2_inter: Range | None = None
     """camera_aware: `k2` among images of other cameras. Preset's default: 4."""
-    index: Literal["flat", "ivf", "hnsw"] = "flat"
-    """Neighbour search. `flat` is exact; `ivf` and `hnsw` are faster beyond about 300,000 images and miss some
-    neighbours (docs/benchmarks.md)."""
+    backend: SearchBackend = "auto"
+    """What proposes neighbours; the result does not depend on it. `tiles`: matrix products on the CPU. `torch`: on a
+    GPU where there is one. `faiss`: its flat index. `auto`: torch where a GPU is worth it, else tiles."""
 
     def __post_init__(self) -> None:
         """Fills in what the preset has a default for; unknown presets are the clustering's to refuse.

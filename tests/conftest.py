@@ -21,6 +21,15 @@ prepare(local=True)
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips tests marked `gpu` where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU that torch can use"))
+
+
 @pytest.fixture(scope="session")
 def tiny_sysu(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A synthetic dataset in SYSU-MM01's layout: 12 training and 6 test people, 32x16 pixels."""

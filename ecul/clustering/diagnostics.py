@@ -7,8 +7,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ecul.clustering.jaccard import jaccard_distance, overlaps
 from ecul.clustering.sparse import SparseRows
-from ecul.types import FeatureBank, IntArray, group_ids
+from ecul.types import IntArray, group_ids
 
 SIZE_EDGES = (2, 4, 8, 16, 32, 64, 128)
 SILHOUETTE_SAMPLE = 1000
@@ -16,13 +17,14 @@ SILHOUETTE_SAMPLE = 1000
 Integers = NDArray[np.integer[Any]]
 
 
-def describe_labels(labels: IntArray, num_clusters: int, bank: FeatureBank) -> dict[str, float]:
+def describe_labels(labels: Integers, num_clusters: int, modality: Integers, camera: Integers) -> dict[str, float]:
     """Label-free figures: clusters, noise, sizes, and how many clusters hold both modalities or several cameras.
 
     Args:
         labels: int32 (N,), dense, -1 noise.
         num_clusters: number of clusters.
-        bank: the images clustered.
+        modality: int32 (N,).
+        camera: int32 (N,).
     """
     member = labels >= 0
     sizes = np.bincount(labels[member], minlength=num_clusters)
@@ -32,8 +34,8 @@ def describe_labels(labels: IntArray, num_clusters: int, bank: FeatureBank) -> d
         "noise_share": float(1 - member.mean()) if len(labels) else 0.0,
         "mean_size": float(sizes.mean()) if num_clusters else 0.0,
         "largest_share": float(sizes.max() / len(labels)) if num_clusters else 0.0,
-        "cross_modality_share": _spread_share(labels, num_clusters, bank.modality),
-        "multi_camera_share": _spread_share(labels, num_clusters, group_ids(bank.modality, bank.camera)),
+        "cross_modality_share": _spread_share(labels, num_clusters, modality),
+        "multi_camera_share": _spread_share(labels, num_clusters, group_ids(modality, camera)),
     }
     edges = (0, *SIZE_EDGES, np.inf)
     for low, high in pairwise(edges):
@@ -42,7 +44,7 @@ def describe_labels(labels: IntArray, num_clusters: int, bank: FeatureBank) -> d
     return figures
 
 
-def _spread_share(labels: IntArray, num_clusters: int, kind: Integers) -> float:
+def _spread_share(labels: Integers, num_clusters: int, kind: Integers) -> float:
     """Share of the clusters that hold more than one kind of image."""
     member = labels >= 0
     if not num_clusters:
@@ -57,18 +59,11 @@ def _silhouettes(
 ):
     for place in range(len(sample)):
         image = sample[place]
-        count = 0
-        for entry in range(indptr[image], indptr[image + 1]):
-            for q in range(column_ptr[index[entry]], column_ptr[index[entry] + 1]):
-                other = column_rows[q]
-                if total[other] == 0:
-                    touched[count] = other
-                    count += 1
-                total[other] += min(value[entry], column_value[q])
+        count = overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched)
         for t in range(count):
             other = touched[t]
             if labels[other] >= 0 and other != image:
-                near[labels[other]] += total[other] / (2.0 - total[other])
+                near[labels[other]] += 1.0 - jaccard_distance(total[other])
         own, rest = labels[image], 0.0
         for t in range(count):
             other = touched[t]
@@ -103,7 +98,7 @@ def mean_silhouette(labels: IntArray, num_clusters: int, fused: SparseRows, inve
     out = np.zeros(len(sample))
     _silhouettes(
         sample, labels, sizes, fused.indptr, fused.index, fused.value, inverted.indptr, inverted.index, inverted.value,
-        np.zeros(len(labels), np.float32), np.empty(len(labels), np.int32), np.zeros(num_clusters), out,
+        np.zeros(len(labels), np.int32), np.empty(len(labels), np.int32), np.zeros(num_clusters), out,
     )  # fmt: skip
     return float(out.mean())
 

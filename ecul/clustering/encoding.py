@@ -1,63 +1,63 @@
-"""The k-reciprocal encoding of every image: reciprocal neighbours, recall, weights by distance."""
+"""The k-reciprocal encoding of every image: reciprocal neighbours, their expansion, weights by distance.
 
-import math
+Weights are held in fixed point: `ONE` stands for 1. Each is rounded once; all sums of them are sums of integers, which
+have no order.
+"""
+
+from dataclasses import dataclass
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ecul.clustering.presets import Recipe
-from ecul.clustering.search.lists import NeighborLists
-from ecul.clustering.sparse import SparseRows, concatenate_rows, fill_rows, map_ranges
+from ecul.clustering.search.exact import as_float, load_row, pair_distance
+from ecul.clustering.search.lists import NeighborLists, within_reach
+from ecul.clustering.sparse import ONE, SparseRows, concatenate_rows, fill_rows, map_ranges
 from ecul.types import FloatArray, IntArray
 
 
 @numba.njit(cache=True, nogil=True, inline="never")
-def _reciprocal(image, index, depth, group, slot, out):
+def _reciprocal(image, reach, group, slot, out):
     """Writes the neighbours of `image` that have it in their own range; returns how many."""
     count = 0
-    for s in range(len(depth)):
-        for place in range(min(depth[s], index.shape[2])):
-            other = index[image, s, place]
+    for s in range(reach.shape[1]):
+        for place in range(reach.shape[2]):
+            other = reach[image, s, place]
             if other < 0:
                 break
             back = slot[group[other], group[image]]
-            for seen in range(min(depth[back], index.shape[2])):
-                if index[other, back, seen] == image:
+            for seen in range(reach.shape[2]):
+                if reach[other, back, seen] == image:
                     out[count] = other
                     count += 1
+                    break
+                if reach[other, back, seen] < 0:
                     break
     return count
 
 
 @numba.njit(cache=True, nogil=True)
-def _reciprocal_rows(start, stop, index, depth, group, slot, indptr, out):
+def _reciprocal_rows(start, stop, reach, group, slot, indptr, out):
     position = 0
     for image in range(start, stop):
-        position += _reciprocal(image, index, depth, group, slot, out[position:])
+        position += _reciprocal(image, reach, group, slot, out[position:])
         indptr[image - start + 1] = position
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _pair_distance(features, i, j):
-    """2 - 2 cos of a pair that the search did not list."""
-    total = np.float32(0.0)
-    for d in range(features.shape[1]):
-        total += features[i, d] * features[j, d]
-    return max(np.float32(2.0) - np.float32(2.0) * total, np.float32(0.0))
-
-
 @numba.njit(cache=True, nogil=True)
-def _recall(members, count, half_ptr, half_index, stamp, base_mark):
+def _expand(members, count, half_ptr, half_index, copies, stamp, base_mark):
     """Adds R(j, h) for each reciprocal j whose R(j, h) lies to more than two thirds in R(i, k1)."""
     base = count
     for place in range(base):
         first, last = half_ptr[members[place]], half_ptr[members[place] + 1]
-        common = 0
+        common, whole = 0, 0
         for entry in range(first, last):
+            whole += copies[half_index[entry]]
+            # only R(i, k1) itself counts as common, not what was added for an earlier j
             if stamp[half_index[entry]] == base_mark:
-                common += 1
-        if 3 * common <= 2 * (last - first):
+                common += copies[half_index[entry]]
+        if 3 * common <= 2 * whole:
             continue
         for entry in range(first, last):
             other = half_index[entry]
@@ -69,97 +69,138 @@ def _recall(members, count, half_ptr, half_index, stamp, base_mark):
 
 
 @numba.njit(cache=True, nogil=True)
+def weight_of(distance):
+    """exp(-distance) in fixed point, for a distance in [0, 4].
+
+    By additions and multiplications alone, which every processor rounds alike; a library's exp is not the same
+    everywhere. The Taylor series of exp(-x / 16) to x^10 is exact to 1e-14 here.
+    """
+    x = -np.float64(distance) / 16.0
+    total = 1.0
+    for k in range(10, 0, -1):
+        total = 1.0 + total * x / k
+    for _ in range(4):
+        total *= total
+    return np.int64(np.rint(total * ONE))
+
+
+@numba.njit(cache=True, nogil=True)
+def _note_listed(index, distance, row, known, listed):
+    """Writes down the distances that the search found, so that they are not computed again."""
+    for s in range(index.shape[0]):
+        for place in range(index.shape[1]):
+            other = index[s, place]
+            if other < 0:
+                break
+            known[other] = row
+            listed[other] = distance[s, place]
+
+
+@numba.njit(cache=True, nogil=True)
 def _encode(
-    images, row, index, distance, depth, group, slot, half_ptr, half_index, features, scratch, indptr, out, value
-):
-    """Encodes images[row:] while there is room; returns the row reached. Scratch rows: see encode_rows."""
-    stamp, known, members = scratch[0], scratch[1], scratch[2]
-    listed = scratch[3].view(np.float32)
+    images, row, index, distance, reach, group, slot, copies, half_ptr, half_index, features, stamp, known, members,
+    listed, weight, fixed, indptr, out, value,
+):  # fmt: skip
+    """Encodes images[row:] while there is room; returns the row reached. Scratch: `stamp` to `fixed`."""
     while row < len(images):
         image = images[row]
-        mark = 2 * row
-        for s in range(index.shape[1]):
-            for place in range(index.shape[2]):
-                other = index[image, s, place]
-                if other < 0:
-                    break
-                known[other] = row
-                listed[other] = distance[image, s, place]
-        count = _reciprocal(image, index, depth, group, slot, members)
+        mark = 2 * row  # two marks a row: in R(i, k1), and added by the expansion
+        _note_listed(index[image], distance[image], row, known, listed)
+        count = _reciprocal(image, reach, group, slot, members)
         for place in range(count):
             stamp[members[place]] = mark
         if len(half_ptr):
-            count = _recall(members, count, half_ptr, half_index, stamp, mark)
+            count = _expand(members, count, half_ptr, half_index, copies, stamp, mark)
         first = indptr[row]
         if first + count > len(out):
+            # the row is done again with more room, so its marks must not count as made
             for place in range(count):
                 stamp[members[place]] = -1
             return row
         chosen = np.sort(members[:count])
-        total = 0.0
+        total = np.int64(0)
+        loaded = False
         for place in range(count):
             other = chosen[place]
-            if known[other] != row:
-                listed[other] = _pair_distance(features, image, other)
-            total += math.exp(-listed[other])
+            if known[other] != row:  # found by the expansion only, so the search did not list it
+                if not loaded:
+                    load_row(features[image], fixed)
+                    loaded = True
+                listed[other] = as_float(pair_distance(fixed, features[other]))
+            weight[place] = weight_of(listed[other])
+            total += weight[place] * copies[other]
         for place in range(count):
             out[first + place] = chosen[place]
-            value[first + place] = math.exp(-listed[chosen[place]]) / total
+            # at least 1: an entry of 0 would not be told from one that is absent
+            share = max((weight[place] * ONE + total // 2) // total, 1)
+            value[first + place] = share * copies[chosen[place]]
         indptr[row + 1] = first + count
         row += 1
     return row
 
 
-def reciprocal_rows(lists: NeighborLists, recipe: Recipe, depth: IntArray, start: int, stop: int) -> SparseRows:
-    """Group-aware reciprocal neighbours R(i, k) of images start..stop-1 (ECUL, EMCC step 1, docs/method.md).
+def half_range(lists: NeighborLists, recipe: Recipe, *, num_threads: int | None = None) -> SparseRows:
+    """R(j, h) of all images, which the expansion of every range of rows reads (ECUL, EMCC step 2, docs/method.md).
 
     Args:
         lists: the encoding's lists of all images.
         recipe: whose groups and encode_slot name the list of j that would hold i.
-        depth: int32 (S,), k in each list.
-        start: first image.
-        stop: one past the last image.
+        num_threads: threads to use; None for all processors.
 
     Returns:
-        Rows in list order; the values are unused and empty.
+        Rows in list order without values; empty when the preset has no expansion.
     """
-    indptr = np.zeros(stop - start + 1, np.int64)
-    out = np.empty((stop - start) * int(depth.sum()), np.int32)
-    _reciprocal_rows(start, stop, lists.index, depth, recipe.spec.group, recipe.encode_slot, indptr, out)
-    return SparseRows(indptr, out[: indptr[-1]].copy(), np.empty(0, np.float32))
-
-
-def half_range(lists: NeighborLists, recipe: Recipe, *, num_threads: int | None = None) -> SparseRows:
-    """R(j, h) of all images, which the recall of every range of rows reads. Empty when the preset has no recall."""
     if not len(recipe.half_depth):
-        return SparseRows(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+        return SparseRows(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
+    reach = within_reach(lists.index, recipe.half_depth, recipe.copies)
 
     def part(first: int, last: int) -> SparseRows:
-        return reciprocal_rows(lists, recipe, recipe.half_depth, first, last)
+        indptr = np.zeros(last - first + 1, np.int64)
+        out = np.empty((last - first) * reach.shape[1] * reach.shape[2], np.int32)
+        _reciprocal_rows(first, last, reach, recipe.spec.group, recipe.encode_slot, indptr, out)
+        return SparseRows(indptr, out[: indptr[-1]].copy(), np.empty(0, np.int32))
 
     return concatenate_rows(map_ranges(part, 0, len(lists), num_threads=num_threads))
 
 
-def encode_rows(
-    features: FloatArray, lists: NeighborLists, half: SparseRows, recipe: Recipe, images: IntArray
-) -> SparseRows:
-    """Encoding vectors V of the given images (ECUL, EMCC steps 1 to 3, docs/method.md).
+@dataclass(frozen=True)
+class EncodingInputs:
+    """What the encoding of every image reads.
+
+    Attributes:
+        lists: the encoding's lists of all images: those searched, or their merger.
+        reach: int32 (N, S, k1), the part of the lists within k1.
+        half: `half_range` of all images.
+    """
+
+    lists: NeighborLists
+    reach: IntArray
+    half: SparseRows
+
+
+def encode_rows(features: FloatArray, inputs: EncodingInputs, recipe: Recipe, images: IntArray) -> SparseRows:
+    """Encoding vectors V of the given images (ECUL, EMCC steps 2 to 4, docs/method.md).
 
     Args:
-        features: float32 (N, D), unit rows; read only for the few recalled pairs that the search did not list.
-        lists: the encoding's lists of all images.
-        half: `half_range` of all images.
+        features: float32 (N, D), unit rows; read only for the few pairs that the expansion adds unlisted.
+        inputs: of all images.
         recipe: the preset.
         images: int32 (R,).
-    """
-    num_images = len(lists)
-    scratch = np.full((4, num_images), -1, np.int32)  # mark, row whose distance is known, members, distance bits
-    group, slot, depth = recipe.spec.group, recipe.encode_slot, recipe.full_depth
 
-    def kernel(row: int, indptr: NDArray[np.int64], index: IntArray, value: FloatArray) -> int:
+    Returns:
+        Rows in fixed point (`ONE` is 1), each summing to 1.
+    """
+    num_images, dim = features.shape
+    stamp, known = np.full(num_images, -1, np.int32), np.full(num_images, -1, np.int32)
+    members, listed = np.empty(num_images, np.int32), np.empty(num_images, np.float32)
+    weight, fixed = np.empty(num_images, np.int64), np.empty(dim, np.int32)
+    group, slot, copies = recipe.spec.group, recipe.encode_slot, recipe.copies
+    lists, half = inputs.lists, inputs.half
+
+    def kernel(row: int, indptr: NDArray[np.int64], index: IntArray, value: IntArray) -> int:
         return _encode(
-            images, row, lists.index, lists.distance, depth, group, slot, half.indptr, half.index, features,
-            scratch, indptr, index, value,
+            images, row, lists.index, lists.distance, inputs.reach, group, slot, copies, half.indptr, half.index,
+            features, stamp, known, members, listed, weight, fixed, indptr, index, value,
         )  # fmt: skip
 
-    return fill_rows(kernel, len(images), entries_per_row=int(depth.sum()))
+    return fill_rows(kernel, len(images), entries_per_row=int(recipe.full_depth.sum()), dtype=np.int32)

@@ -4,12 +4,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ecul.clustering.sparse import SparseRows, fill_rows
+from ecul.clustering.sparse import ONE, SparseRows, fill_rows
 from ecul.types import FloatArray, IntArray
 
 
 @numba.njit(cache=True, nogil=True)
-def _overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched):
+def overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched):
     """Adds sum over l of min(E_il, E_jl) to total[j] for every j that shares an entry; returns how many j."""
     count = 0
     for entry in range(indptr[image], indptr[image + 1]):
@@ -23,6 +23,13 @@ def _overlaps(image, indptr, index, value, column_ptr, column_rows, column_value
     return count
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def jaccard_distance(overlap):
+    """J = 1 - S / (2 - S) of an overlap S in fixed point, at least 0; one division, rounded once."""
+    shared = min(np.float64(overlap), np.float64(ONE))
+    return np.float32((2.0 * ONE - 2.0 * shared) / (2.0 * ONE - shared))
+
+
 @numba.njit(cache=True, nogil=True)
 def _jaccard(
     images, row, indptr, index, value, column_ptr, column_rows, column_value, eps, total, touched, out_ptr, out,
@@ -31,13 +38,11 @@ def _jaccard(
     """Rows of images[row:] while there is room; returns the row reached."""
     while row < len(images):
         image = images[row]
-        count = _overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched)
+        count = overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched)
         kept = 0
         for place in range(count):
             other = touched[place]
-            overlap = total[other]
-            distance = max(np.float32(1.0) - overlap / (np.float32(2.0) - overlap), np.float32(0.0))
-            if distance <= eps or other == image:
+            if other == image or jaccard_distance(total[other]) <= eps:
                 touched[kept] = other
                 kept += 1
             else:
@@ -51,8 +56,7 @@ def _jaccard(
             total[other] = 0
             if fits:
                 out[first + place] = other
-                distance = max(np.float32(1.0) - overlap / (np.float32(2.0) - overlap), np.float32(0.0))
-                out_value[first + place] = np.float32(0.0) if other == image else distance
+                out_value[first + place] = np.float32(0.0) if other == image else jaccard_distance(overlap)
         if not fits:
             return row
         out_ptr[row + 1] = first + kept
@@ -61,7 +65,7 @@ def _jaccard(
 
 
 def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, images: IntArray) -> SparseRows:
-    """Jaccard distances J <= eps of the given images (ECUL, EMCC step 6, docs/method.md).
+    """Jaccard distances J <= eps of the given images (ECUL, EMCC step 7, docs/method.md).
 
     The diagonal and all other zeros are stored; what is not stored is farther than eps. J_ij and J_ji have the same
     bits. Cost: for every entry of the rows, the images that share its column.
@@ -73,7 +77,7 @@ def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, images: In
         images: int32 (R,).
     """
     num_images = len(fused)
-    total, touched = np.zeros(num_images, np.float32), np.empty(num_images, np.int32)
+    total, touched = np.zeros(num_images, np.int32), np.empty(num_images, np.int32)
     limit = np.float32(eps)
 
     def kernel(row: int, indptr: NDArray[np.int64], index: IntArray, value: FloatArray) -> int:
@@ -82,7 +86,7 @@ def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, images: In
             limit, total, touched, indptr, index, value,
         )  # fmt: skip
 
-    return fill_rows(kernel, len(images), entries_per_row=32)
+    return fill_rows(kernel, len(images), entries_per_row=32, dtype=np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -90,7 +94,7 @@ def _pairs(pairs, indptr, index, value, out):
     for p in range(len(pairs)):
         a, a_end = indptr[pairs[p, 0]], indptr[pairs[p, 0] + 1]
         b, b_end = indptr[pairs[p, 1]], indptr[pairs[p, 1] + 1]
-        overlap = np.float32(0.0)
+        overlap = np.int32(0)
         while a < a_end and b < b_end:
             if index[a] == index[b]:
                 overlap += min(value[a], value[b])
@@ -100,7 +104,7 @@ def _pairs(pairs, indptr, index, value, out):
                 a += 1
             else:
                 b += 1
-        out[p] = max(np.float32(1.0) - overlap / (np.float32(2.0) - overlap), np.float32(0.0))
+        out[p] = jaccard_distance(overlap)
 
 
 def pair_jaccard(fused: SparseRows, pairs: IntArray) -> FloatArray:

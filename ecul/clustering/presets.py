@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ecul.clustering.search.lists import NeighborLists, NeighborSpec
+from ecul.clustering.search.lists import NeighborLists, NeighborSpec, within_reach
 from ecul.types import ClusteringParameters, FeatureBank, IntArray, group_ids
 
 
@@ -27,6 +27,7 @@ class Recipe:
             `modality` (pooled list split by modality, the modalities' means weigh the same).
         filter_depth: range of the filter in each searched list (k3); 0 for none.
         modality: int32 (N,).
+        copies: int32 (N,), images that each of these stands for. A range of k images takes the last one's copies whole.
     """
 
     spec: NeighborSpec
@@ -38,6 +39,11 @@ class Recipe:
     fusion: str
     filter_depth: int
     modality: IntArray
+    copies: IntArray
+
+
+def _ones(bank: FeatureBank) -> IntArray:
+    return np.ones(len(bank), np.int32)
 
 
 def _ints(*values: int) -> IntArray:
@@ -71,8 +77,18 @@ def _kreciprocal(bank: FeatureBank, parameters: ClusteringParameters, *, fusion:
     """Zhong et al. 2017 as ADCA runs it: k1 counts the image itself."""
     k1, k2 = _need(parameters, "k1", "k2")
     spec = _one_list(bank, max(k1, k2))
-    fused = _ints(min(k2, k1))
-    return Recipe(spec, spec.slot, _ints(k1), _ints(_half(k1)), 0, fused, fusion, 0, bank.modality)
+    return Recipe(
+        spec=spec,
+        encode_slot=spec.slot,
+        full_depth=_ints(k1),
+        half_depth=_ints(_half(k1)),
+        merge_depth=0,
+        fusion_depth=_ints(min(k2, k1)),
+        fusion=fusion,
+        filter_depth=0,
+        modality=bank.modality,
+        copies=_ones(bank),
+    )
 
 
 def _modality_balanced(bank: FeatureBank, parameters: ClusteringParameters) -> Recipe:
@@ -87,9 +103,18 @@ def _balanced_neighbours(bank: FeatureBank, parameters: ClusteringParameters) ->
     share = max(1, k1 // 2)
     spec = _list_per_group(modality, max(share, k2))
     full = share * spec.num_slots
-    half = _ints(min(full, _half(k1)))
-    fused = np.full(spec.num_slots, k2, np.int32)
-    return Recipe(spec, np.zeros_like(spec.slot), _ints(full), half, share, fused, "slots", 0, bank.modality)
+    return Recipe(
+        spec=spec,
+        encode_slot=np.zeros_like(spec.slot),
+        full_depth=_ints(full),
+        half_depth=_ints(min(full, _half(k1))),
+        merge_depth=share,
+        fusion_depth=np.full(spec.num_slots, k2, np.int32),
+        fusion="slots",
+        filter_depth=0,
+        modality=bank.modality,
+        copies=_ones(bank),
+    )
 
 
 def _camera_aware(bank: FeatureBank, parameters: ClusteringParameters) -> Recipe:
@@ -99,8 +124,18 @@ def _camera_aware(bank: FeatureBank, parameters: ClusteringParameters) -> Recipe
     num_groups = int(group.max(initial=0)) + 1
     slot = 1 - np.eye(num_groups, dtype=np.int32)
     spec = NeighborSpec(group, slot, max(k1_intra + 1, k1_inter + 1, k2_intra, k2_inter))
-    full, fused = _ints(k1_intra + 1, k1_inter + 1)[: spec.num_slots], _ints(k2_intra, k2_inter)[: spec.num_slots]
-    return Recipe(spec, slot, full, _ints(), 0, fused, "pooled", 0, bank.modality)
+    return Recipe(
+        spec=spec,
+        encode_slot=slot,
+        full_depth=_ints(k1_intra + 1, k1_inter + 1)[: spec.num_slots],
+        half_depth=_ints(),
+        merge_depth=0,
+        fusion_depth=_ints(k2_intra, k2_inter)[: spec.num_slots],
+        fusion="pooled",
+        filter_depth=0,
+        modality=bank.modality,
+        copies=_ones(bank),
+    )
 
 
 def _emcc(bank: FeatureBank, parameters: ClusteringParameters) -> Recipe:
@@ -109,7 +144,18 @@ def _emcc(bank: FeatureBank, parameters: ClusteringParameters) -> Recipe:
     cameras = bank.camera if parameters.groups != "modality" else np.zeros_like(bank.camera)
     spec = _list_per_group(group_ids(bank.modality, cameras), max(k1, k2, k3))
     ranges = [np.full(spec.num_slots, k, np.int32) for k in (k1, -(-k1 // 2), k2)]
-    return Recipe(spec, spec.slot, ranges[0], ranges[1], 0, ranges[2], "slots", k3, bank.modality)
+    return Recipe(
+        spec=spec,
+        encode_slot=spec.slot,
+        full_depth=ranges[0],
+        half_depth=ranges[1],
+        merge_depth=0,
+        fusion_depth=ranges[2],
+        fusion="slots",
+        filter_depth=k3,
+        modality=bank.modality,
+        copies=_ones(bank),
+    )
 
 
 _RECIPES: dict[str, Callable[[FeatureBank, ClusteringParameters], Recipe]] = {
@@ -121,8 +167,13 @@ _RECIPES: dict[str, Callable[[FeatureBank, ClusteringParameters], Recipe]] = {
 }
 
 
-def build_recipe(bank: FeatureBank, parameters: ClusteringParameters) -> Recipe:
+def build_recipe(bank: FeatureBank, parameters: ClusteringParameters, copies: IntArray | None = None) -> Recipe:
     """The recipe of a preset over the bank's images.
+
+    Args:
+        bank: the images; their features are not read.
+        parameters: preset and its numbers.
+        copies: int32 (N,), images that each stands for; None for one each.
 
     Raises:
         ValueError: unknown preset, unknown grouping, or a range that the preset needs is missing.
@@ -133,18 +184,21 @@ def build_recipe(bank: FeatureBank, parameters: ClusteringParameters) -> Recipe:
         raise ValueError(f"got groups {parameters.groups!r}; choose modality_camera or modality")
     if not len(bank):
         bank = replace(bank, modality=np.zeros(0, np.int32), camera=np.zeros(0, np.int32))
-    return _RECIPES[parameters.preset](bank, parameters)
+    recipe = _RECIPES[parameters.preset](bank, parameters)
+    return recipe if copies is None else replace(recipe, copies=copies)
 
 
-def merged_lists(lists: NeighborLists, share: int, start: int = 0) -> NeighborLists:
-    """One list of every image: the first `share` of each of its lists, by (distance, index), the image itself first.
+def merged_lists(lists: NeighborLists, recipe: Recipe, start: int = 0) -> NeighborLists:
+    """One list of every image: the first `merge_depth` of each of its lists, by (distance, index), itself first.
 
     Args:
         lists: lists of consecutive images.
-        share: neighbours taken from each list.
+        recipe: the preset.
         start: number of the first of these images.
     """
-    index, distance = lists.index[:, :, :share], lists.distance[:, :, :share]
+    share = np.full(lists.index.shape[1], recipe.merge_depth, np.int32)
+    index = within_reach(lists.index, share, recipe.copies)
+    distance = np.where(index < 0, np.float32(np.inf), lists.distance[:, :, : index.shape[2]])
     width = index.shape[1] * index.shape[2]
     index, distance = index.reshape(len(lists), width), distance.reshape(len(lists), width)
     itself = index == np.arange(start, start + len(lists), dtype=np.int32)[:, None]
@@ -153,27 +207,3 @@ def merged_lists(lists: NeighborLists, share: int, start: int = 0) -> NeighborLi
     by_distance = np.argsort(np.take_along_axis(key, by_index, 1), axis=1, kind="stable")
     order = np.take_along_axis(by_index, by_distance, 1)
     return NeighborLists(np.take_along_axis(index, order, 1)[:, None], np.take_along_axis(distance, order, 1)[:, None])
-
-
-def fusion_pattern(recipe: Recipe, lists: NeighborLists, images: IntArray) -> NeighborLists:
-    """Which encodings make up the fused ones of the given images, and how much each counts.
-
-    Returns:
-        index (R, 1, M) of the encodings, -1 for none; `distance` holds their weights, summing to 1 in each row.
-    """
-    width = int(recipe.fusion_depth.max(initial=1))
-    index = lists.index[images, : len(recipe.fusion_depth), :width]
-    valid = (np.arange(width) < recipe.fusion_depth[:, None]) & (index >= 0)
-    part = np.broadcast_to(np.arange(index.shape[1])[:, None], index.shape)
-    if recipe.fusion == "modality":
-        part = recipe.modality[index]
-    elif recipe.fusion == "pooled":
-        part = np.zeros_like(index)
-    num_parts = max(2, index.shape[1])
-    flat = np.where(valid, np.arange(len(index))[:, None, None] * num_parts + part, -1)
-    counts = np.bincount(flat[valid], minlength=len(index) * num_parts).reshape(len(index), num_parts)
-    parts = (counts > 0).sum(1)
-    share = 1.0 / (np.maximum(counts, 1) * np.maximum(parts, 1)[:, None])
-    weight = np.where(valid, share.reshape(-1)[flat], 0).astype(np.float32)
-    flat_shape = (len(index), 1, index.shape[1] * width)
-    return NeighborLists(np.where(valid, index, -1).reshape(flat_shape), weight.reshape(flat_shape))

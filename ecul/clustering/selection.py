@@ -3,7 +3,7 @@
 import numpy as np
 
 from ecul.clustering.jaccard import pair_jaccard
-from ecul.clustering.search.lists import NeighborLists, NeighborSpec
+from ecul.clustering.search.lists import NeighborLists, NeighborSpec, within_reach
 from ecul.clustering.sparse import SparseRows
 from ecul.types import IntArray, Modality, SelectionParameters
 
@@ -14,7 +14,11 @@ def other_modality_spec(modality: IntArray, num_neighbors: int) -> NeighborSpec:
 
 
 def select_pairs(
-    fused: SparseRows, lists: NeighborLists, modality: IntArray, parameters: SelectionParameters
+    fused: SparseRows,
+    lists: NeighborLists,
+    modality: IntArray,
+    copies: IntArray,
+    parameters: SelectionParameters,
 ) -> IntArray:
     """Pairs (P, 2) of a visible and an infrared image, ordered (docs/method.md, "Losses").
 
@@ -25,9 +29,10 @@ def select_pairs(
         fused: fused encodings of the united clustering.
         lists: each image's nearest of the other modality, as of `other_modality_spec`.
         modality: int32 (N,).
+        copies: int32 (N,), images that each of these stands for.
         parameters: how many neighbours, and the largest distance.
     """
-    near = lists.index[:, 0, : parameters.num_neighbors]
+    near = within_reach(lists.index, np.full(1, parameters.num_neighbors, np.int32), copies)[:, 0]
     row, place = np.nonzero(near >= 0)
     edges = np.stack([row, near[row, place]], axis=1).astype(np.int64)
     keys = edges[:, 0] * len(lists) + edges[:, 1]

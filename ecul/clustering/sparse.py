@@ -15,13 +15,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ecul.types import FloatArray, IntArray
+from ecul.types import IntArray
 
 Part = TypeVar("Part")
 Scalar = TypeVar("Scalar", bound=np.generic)
-RowKernel = Callable[[int, NDArray[np.int64], IntArray, FloatArray], int]
+RowKernel = Callable[[int, NDArray[np.int64], IntArray, Any], int]
 MIN_ROWS_PER_TASK = 256
 TASKS_PER_THREAD = 8
+ONE = 2**30
+"""What stands for 1 where weights are held in fixed point."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,12 @@ class SparseRows:
     Attributes:
         indptr: int64 (R + 1,), where each row begins.
         index: int32 (nnz,), column numbers.
-        value: float32 (nnz,); explicit zeros count as stored.
+        value: (nnz,), float32 distances, where explicit zeros count as stored, or int32 weights in fixed point.
     """
 
     indptr: NDArray[np.int64]
     index: IntArray
-    value: FloatArray
+    value: NDArray[Any]
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -63,7 +65,7 @@ def concatenate_rows(parts: Sequence[SparseRows]) -> SparseRows:
     )
 
 
-def fill_rows(kernel: RowKernel, num_rows: int, *, entries_per_row: int) -> SparseRows:
+def fill_rows(kernel: RowKernel, num_rows: int, *, entries_per_row: int, dtype: Any) -> SparseRows:
     """Runs `kernel` over a range of rows whose number of entries is not known beforehand.
 
     Args:
@@ -71,10 +73,11 @@ def fill_rows(kernel: RowKernel, num_rows: int, *, entries_per_row: int) -> Spar
             is done or the next row does not fit, and returns the first row it did not do.
         num_rows: rows in the range.
         entries_per_row: first guess of the room needed; the arrays double when it was too small.
+        dtype: of the values.
     """
     indptr = np.zeros(num_rows + 1, np.int64)
     room = max(16, num_rows * entries_per_row)
-    index, value = np.empty(room, np.int32), np.empty(room, np.float32)
+    index, value = np.empty(room, np.int32), np.empty(room, dtype)
     row = kernel(0, indptr, index, value)
     while row < num_rows:
         room *= 2
@@ -107,7 +110,7 @@ def put_rows(parts: Sequence[SparseRows], place: NDArray[np.int64]) -> SparseRow
     lengths = np.empty(len(place), np.int64)
     lengths[place] = np.concatenate([np.diff(part.indptr) for part in parts])
     indptr = np.concatenate([[0], np.cumsum(lengths)])
-    index, value = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
+    index, value = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], parts[0].value.dtype)
     first = 0
     for part in parts:
         _put(part.indptr, part.index, part.value, place[first : first + len(part)], indptr, index, value)
@@ -128,18 +131,23 @@ def default_threads(num_threads: int | None = None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def row_ranges(start: int, stop: int, num_threads: int) -> list[tuple[int, int]]:
+def row_ranges(start: int, stop: int, num_threads: int, min_rows: int = MIN_ROWS_PER_TASK) -> list[tuple[int, int]]:
     """Splits a range of rows into tasks: several per thread, so that uneven rows even out, but never tiny ones."""
-    step = max(MIN_ROWS_PER_TASK, -(-(stop - start) // (num_threads * TASKS_PER_THREAD)))
+    step = max(min_rows, -(-(stop - start) // (num_threads * TASKS_PER_THREAD)))
     return [(first, min(first + step, stop)) for first in range(start, stop, step)] or [(start, stop)]
 
 
 def map_ranges(
-    function: Callable[[int, int], Part], start: int, stop: int, *, num_threads: int | None = None
+    function: Callable[[int, int], Part],
+    start: int,
+    stop: int,
+    *,
+    num_threads: int | None = None,
+    min_rows: int = MIN_ROWS_PER_TASK,
 ) -> list[Part]:
     """Results of `function(first, last)` over the pieces of a row range, in row order, on threads."""
     num_threads = default_threads(num_threads)
-    ranges = row_ranges(start, stop, num_threads)
+    ranges = row_ranges(start, stop, num_threads, min_rows)
     if num_threads == 1 or len(ranges) == 1:
         return [function(first, last) for first, last in ranges]
     with ThreadPoolExecutor(num_threads) as pool:
@@ -185,6 +193,6 @@ def inverted_index(rows: SparseRows, num_columns: int) -> SparseRows:
     """The transpose: row l lists, ascending, the rows that hold column l, with their values. Linear in the entries."""
     counts = np.bincount(rows.index, minlength=num_columns)
     column_ptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    index, value = np.empty(len(rows.index), np.int32), np.empty(len(rows.index), np.float32)
+    index, value = np.empty(len(rows.index), np.int32), np.empty_like(rows.value)
     _transpose(rows.indptr, rows.index, rows.value, column_ptr, index, value)
     return SparseRows(column_ptr, index, value)

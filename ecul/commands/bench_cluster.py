@@ -4,7 +4,9 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
+
+from ecul.names import SearchBackend
 
 if TYPE_CHECKING:
     from ecul.bench.clustering import Measured
@@ -17,15 +19,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "cluster",
         help="the clustering engine on simulated features",
         description="Clusters simulated features of each size and prints seconds by stage, peak memory beyond the "
-        "features, and the fitted growth exponents; under each line the processor seconds of all threads, which other "
-        "work on the machine hardly moves. The filter's time is part of extend.",
+        "features, the seconds of the search's bare matrix products (floor) with the search's multiple of them, and "
+        "the fitted growth exponents; under each line the processor seconds of all threads, which other work on the "
+        "machine hardly moves. The filter's time is part of extend.",
     )
     parser.add_argument("--sizes", type=int, nargs="+", required=True, metavar="N", help="numbers of images")
     parser.add_argument("--dim", type=int, default=2048, help="embedding size (default: 2048)")
     parser.add_argument("--groups", default="sysu", help="sysu (its six camera totals, scaled) or a number of cameras")
     parser.add_argument("--preset", default="emcc", help="the distance (default: emcc)")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--index", choices=("flat", "ivf", "hnsw"), default="flat", help="flat is exact")
+    parser.add_argument("--backend", choices=get_args(SearchBackend), default="auto", help="what proposes")
     parser.add_argument("--reference", action="store_true", help="run the dense version beside it")
     parser.add_argument("--repeats", type=int, default=1, help="runs of the engine at each size; the fastest counts")
     parser.add_argument("--threads", type=int, metavar="N", help="threads to use (default: all processors)")
@@ -45,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from ecul.settings import clustering_parameters
 
     _check(args)
-    parameters = clustering_parameters(args.preset, {**parse_assignments(args.set), "index": args.index})
+    parameters = clustering_parameters(args.preset, {**parse_assignments(args.set), "backend": args.backend})
     growth.warm_up(parameters, args.groups)
     print(_header())
     runs: list[Measured] = []
@@ -95,17 +98,20 @@ def _measure(
 def _header() -> str:
     from ecul.bench.clustering import STAGES
 
-    names = (*STAGES, "after", "total", "MiB", "clusters", "cross_p", "cross_r", "recall")
+    names = (*STAGES, "after", "total", "MiB", "clusters", "cross_p", "cross_r", "floor", "x floor", "again")
     return f"{'':<8}{'images':>9}" + "".join(f"{name:>9}" for name in names)
 
 
 def _row(name: str, run: "Measured") -> str:
     seconds = "".join(f"{value:9.3f}" for value in run.seconds.values())
-    precision, recall = run.figures["cross_precision"], run.figures["cross_recall"]
-    found = run.figures.get("search_recall", 1.0)
-    counts = f"{run.peak_mib:9.1f}{run.clusters:9d}{precision:9.3f}{recall:9.3f}{found:9.3f}"
+    precision, recall = run.metrics["cross_precision"], run.metrics["cross_recall"]
+    counts = f"{run.peak_mib:9.1f}{run.clusters:9d}{precision:9.3f}{recall:9.3f}"
     processor = "".join(f"{value:9.3f}" for value in run.cpu_seconds.values())
-    return f"{name:<8}{run.images:>9}{seconds}{counts}\n{'  (cpu)':<17}{processor}"
+    floor, floor_cpu = "", ""
+    if "floor" in run.metrics:
+        floor = f"{run.metrics['floor']:9.3f}{run.metrics['over_floor']:9.3f}{run.metrics['rows_again']:9.0f}"
+        floor_cpu = f"{'':36}{run.metrics['floor_cpu']:9.3f}{run.metrics['over_floor_cpu']:9.3f}"
+    return f"{name:<8}{run.images:>9}{seconds}{counts}{floor}\n{'  (cpu)':<17}{processor}{floor_cpu}"
 
 
 def _print_exponents(runs: "list[Measured]") -> None:
@@ -128,7 +134,7 @@ def _save(args: argparse.Namespace, runs: "list[Measured]", references: "list[Me
         "machine": growth.stamp(),
         "options": {
             name: getattr(args, name)
-            for name in ("sizes", "dim", "groups", "preset", "set", "index", "seed", "repeats")
+            for name in ("sizes", "dim", "groups", "preset", "set", "backend", "seed", "repeats")
         },
         "runs": [asdict(run) for run in runs],
         "reference": [asdict(run) for run in references],
@@ -140,6 +146,6 @@ def _save(args: argparse.Namespace, runs: "list[Measured]", references: "list[Me
     }
     try:
         args.json.write_text(json.dumps(report, indent=2) + "\n")
-        growth.plot_growth(runs, args.json.with_suffix(".png"), title=f"{args.preset}, {args.dim}-d, {args.index}")
+        growth.plot_growth(runs, args.json.with_suffix(".png"), title=f"{args.preset}, {args.dim}-d, {args.backend}")
     except OSError as error:
         raise DataError(f"cannot write {args.json}: {error.strerror}") from None

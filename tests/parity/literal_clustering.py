@@ -7,22 +7,57 @@ import numpy as np
 
 
 def distances(features):
-    return np.maximum(2 - 2 * (features @ features.T), 0).astype(np.float32)
+    """Squared distances of features rounded to 2^-30, by Python's whole numbers, as float32; and the exact ones."""
+    fixed = np.rint(features.astype(np.float64) * 2**30).astype(np.int64).astype(object)
+    exact = np.maximum(2**61 - 2 * (fixed @ fixed.T), 0) if len(fixed) else np.zeros((0, 0), object)
+    return (exact / 2**60).astype(np.float64).astype(np.float32), exact
+
+
+def dbscan(J, eps, min_samples, copies, first):
+    """Labels of points: connected cores; a border point goes to the near cluster of most core images."""
+    near = np.float32(eps) >= J
+    core = near @ copies >= min_samples
+    labels, clusters = np.full(len(J), -1), 0
+    for seed in sorted(np.flatnonzero(core), key=lambda point: first[point]):
+        if labels[seed] >= 0:
+            continue
+        todo = [seed]
+        while todo:
+            point = todo.pop()
+            if labels[point] < 0:
+                labels[point] = clusters
+                todo += list(np.flatnonzero(near[point] & core))
+        clusters += 1
+    weight = [copies[core & (labels == label)].sum() for label in range(clusters)]
+    for point in np.flatnonzero(~core & (near & core).any(axis=1)):
+        cores = np.flatnonzero(near[point] & core)
+        labels[point] = labels[min(cores, key=lambda c: (-weight[labels[c]], J[point, c], c))]
+    return labels
 
 
 class Literal:
-    """All five presets on one bank."""
+    """All five presets on one bank.
 
-    def __init__(self, features, modality, camera):
+    Ranges count images and take the copies of the last one whole: images of one `point` are copies. Ties are in the
+    order of the points.
+    """
+
+    def __init__(self, features, modality, camera, point):
         self.modality, self.camera, self.num = np.asarray(modality), np.asarray(camera), len(features)
-        self.distance = distances(features)
-        by_distance = self.distance.copy()
-        np.fill_diagonal(by_distance, -1)
-        self.order = np.argsort(by_distance, axis=1, kind="stable")
+        self.distance, exact = distances(features)
+        self.point = point
+        self.order = [
+            sorted(range(self.num), key=lambda j, i=i: (point[i] != point[j], exact[i, j], point[j], j))
+            for i in range(self.num)
+        ]
+
+    def cut(self, row, k):
+        """The first k images of a list, and all copies of the last of them."""
+        return [j for place, j in enumerate(row) if place < k or self.point[j] == self.point[row[k - 1]]]
 
     def nearest(self, i, keep, k):
         """The k nearest of image i among those where `keep` is true, as a list."""
-        return [j for j in self.order[i] if keep[j]][:k]
+        return self.cut([j for j in self.order[i] if keep[j]], k)
 
     def encode(self, full, half):
         """V from R(i, k1) and R(i, h), both lists of lists; half None for no recall."""
@@ -47,17 +82,17 @@ class Literal:
         return np.stack([np.mean([V[part].mean(0) for part in row if len(part)], axis=0) for row in parts])
 
     def kreciprocal_encoding(self, k1):
-        full = [[list(row[:k1])] for row in self.order]
-        half = [[list(row[: min(k1, round(k1 / 2) + 1)])] for row in self.order]
+        full = [[self.cut(row, k1)] for row in self.order]
+        half = [[self.cut(row, min(k1, round(k1 / 2) + 1))] for row in self.order]
         return self.encode(self.reciprocal(full), self.reciprocal(half))
 
     def kreciprocal(self, k1, k2):
         k2 = min(k1, k2)
-        return self.mean_of_means(self.kreciprocal_encoding(k1), [[row[:k2]] for row in self.order])
+        return self.mean_of_means(self.kreciprocal_encoding(k1), [[self.cut(row, k2)] for row in self.order])
 
     def modality_balanced(self, k1, k2):
         k2 = min(k1, k2)
-        split = [[[j for j in row[:k2] if self.modality[j] == kind] for kind in (0, 1)] for row in self.order]
+        split = [[[j for j in self.cut(row, k2) if self.modality[j] == kind] for kind in (0, 1)] for row in self.order]
         return self.mean_of_means(self.kreciprocal_encoding(k1), split)
 
     def balanced_neighbours(self, k1, k2):
@@ -66,31 +101,34 @@ class Literal:
         lists = [[self.nearest(i, self.modality == kind, max(share, k2)) for kind in kinds] for i in range(self.num)]
         merged = []
         for i in range(self.num):
-            union = {j for part in lists[i] for j in part[:share]}
+            union = {j for part in lists[i] for j in self.cut(part, share)}
             merged.append([j for j in self.order[i] if j in union])
         cut = min(share * len(kinds), k1, round(k1 / 2) + 1)
-        full, half = [[row] for row in merged], [[row[:cut]] for row in merged]
+        full = [[self.cut(row, share * len(kinds))] for row in merged]
+        half = [[self.cut(row, cut)] for row in merged]
         V = self.encode(self.reciprocal(full), self.reciprocal(half))
-        return self.mean_of_means(V, [[part[:k2] for part in row] for row in lists])
+        return self.mean_of_means(V, [[self.cut(part, k2) for part in row] for row in lists])
 
     def camera_aware(self, k1_intra, k1_inter, k2_intra, k2_inter):
         group = self.modality * 1000 + self.camera
         same = [self.nearest(i, group == group[i], self.num) for i in range(self.num)]
         other = [self.nearest(i, group != group[i], self.num) for i in range(self.num)]
-        lists = [[same[i][: k1_intra + 1], other[i][: k1_inter + 1]] for i in range(self.num)]
+        lists = [[self.cut(same[i], k1_intra + 1), self.cut(other[i], k1_inter + 1)] for i in range(self.num)]
         V = self.encode(self.reciprocal(lists), None)
-        return self.mean_of_means(V, [[same[i][:k2_intra] + other[i][:k2_inter]] for i in range(self.num)])
+        return self.mean_of_means(
+            V, [[self.cut(same[i], k2_intra) + self.cut(other[i], k2_inter)] for i in range(self.num)]
+        )
 
     def emcc(self, k1, k2, k3, groups="modality_camera"):
         code = self.modality * 1000 + (self.camera if groups == "modality_camera" else 0)
         kinds = np.unique(code)
         near = [[self.nearest(i, code == kind, self.num) for kind in kinds] for i in range(self.num)]
-        full = [[part[:k1] for part in row] for row in near]
-        half = [[part[: -(-k1 // 2)] for part in row] for row in near]
+        full = [[self.cut(part, k1) for part in row] for row in near]
+        half = [[self.cut(part, -(-k1 // 2)) for part in row] for row in near]
         V = self.encode(self.reciprocal(full), self.reciprocal(half))
-        E = self.mean_of_means(V, [[part[:k2] for part in row] for row in near])
+        E = self.mean_of_means(V, [[self.cut(part, k2) for part in row] for row in near])
         for i in range(self.num):
-            keep = [j for part in near[i] for j in part[:k3]]
+            keep = [j for part in near[i] for j in self.cut(part, k3)]
             row = np.zeros(self.num)
             row[keep] = E[i, keep]
             E[i] = row / row.sum()

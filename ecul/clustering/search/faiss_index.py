@@ -1,38 +1,24 @@
-"""Neighbour lists by faiss: the flat index on CPU or GPU, and the approximate indexes for large N."""
+"""Proposals by faiss's flat index, on the CPU or the GPUs."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ecul.clustering.search.lists import NeighborLists, NeighborSpec
-from ecul.types import FloatArray, IntArray
-
-SPARE = 8
-HNSW_LINKS = 24
-HNSW_EFFORT = 96
-PROBES = 32
-POINTS_PER_CELL = 128
-MIN_CELLS = 4
-TRAINING_POINTS_PER_CELL = 64
+from ecul.clustering.search.arithmetic import FLOAT32, TF32, Arithmetic
+from ecul.clustering.search.exact import Proposals
+from ecul.clustering.search.lists import NeighborSpec, TargetSet, target_sets
+from ecul.types import FloatArray
 
 
-def search_faiss(
-    features: FloatArray, spec: NeighborSpec, *, index: str, num_threads: int | None = None, seed: int = 0
-) -> NeighborLists:
-    """Lists of all images, by (distance, index), the image itself first; exact when `index` is `flat`.
-
-    One faiss index is built for every set of groups that some image keeps one list of. With more equal distances at a
-    list's end than its few spare places, faiss itself decides which of them stay.
+def faiss_backend(
+    num_threads: int | None = None,
+) -> tuple[Callable[[FloatArray, Sequence[NeighborSpec]], list[Proposals]], Arithmetic]:
+    """The proposing function and what it computes in.
 
     Args:
-        features: float32 (N, D), unit rows.
-        spec: the lists wanted.
-        index: `flat`, `ivf` or `hnsw`.
         num_threads: threads to use; None for all processors.
-        seed: of the training of `ivf`.
 
     Raises:
         ValueError: faiss is not installed.
@@ -40,15 +26,14 @@ def search_faiss(
     try:
         import faiss
     except ImportError as error:
-        raise ValueError(f"index {index!r} needs faiss, which is not installed; use index flat") from error
-    shape = (len(features), spec.num_slots, spec.depth)
-    lists = NeighborLists(np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32))
-    with _threads(faiss, num_threads):
-        for columns, queries in _target_sets(spec):
-            built = _build(faiss, features[columns], index, seed)
-            for number, rows in queries:
-                _fill(lists, features, built, columns, rows, number)
-    return lists
+        raise ValueError("backend faiss needs faiss, which is not installed; choose tiles") from error
+    arithmetic = TF32 if faiss.get_num_gpus() else FLOAT32
+
+    def propose(features: FloatArray, specs: Sequence[NeighborSpec]) -> list[Proposals]:
+        with _threads(faiss, num_threads):
+            return [_proposals(faiss, features, spec, arithmetic.spare) for spec in specs]
+
+    return propose, arithmetic
 
 
 @contextlib.contextmanager
@@ -61,73 +46,53 @@ def _threads(faiss: Any, num_threads: int | None) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def _target_sets(spec: NeighborSpec) -> list[tuple[IntArray, list[tuple[int, IntArray]]]]:
-    """Each distinct set of images searched, with the (list number, images asking) that search it."""
-    wanted: dict[bytes, list[tuple[int, int]]] = {}
-    for group in range(len(spec.slot)):
-        for number in range(spec.num_slots):
-            groups = np.flatnonzero(spec.slot[group] == number)
-            if len(groups):
-                wanted.setdefault(groups.tobytes(), []).append((number, group))
-    sets: list[tuple[IntArray, list[tuple[int, IntArray]]]] = []
-    for code, askers in wanted.items():
-        columns = np.flatnonzero(np.isin(spec.group, np.frombuffer(code, np.intp))).astype(np.int32)
-        by_number: dict[int, list[int]] = {}
-        for number, group in askers:
-            by_number.setdefault(number, []).append(group)
-        queries = [
-            (number, np.flatnonzero(np.isin(spec.group, groups)).astype(np.int32))
-            for number, groups in by_number.items()
-        ]
-        if len(columns):
-            sets.append((columns, queries))
-    return sets
+def _proposals(faiss: Any, features: FloatArray, spec: NeighborSpec, spare: int) -> Proposals:
+    found = empty_proposals(len(features), spec, spare)
+    for target in target_sets(spec):
+        index = faiss.IndexFlatIP(features.shape[1])
+        if faiss.get_num_gpus():
+            index = faiss.index_cpu_to_all_gpus(index)
+        index.add(features[target.columns])
+        for number, rows in target.queries:
+            width = min(found.index.shape[2], len(target.columns))
+            similarity, column = index.search(np.ascontiguousarray(features[rows]), width)
+            enter_best(found, target, rows, number, similarity, column)
+    return found
 
 
-def _build(faiss: Any, points: FloatArray, index: str, seed: int) -> Any:
-    dim, metric = points.shape[1], faiss.METRIC_INNER_PRODUCT
-    if index == "hnsw":
-        built = faiss.IndexHNSWFlat(dim, HNSW_LINKS, metric)
-        built.hnsw.efConstruction = built.hnsw.efSearch = HNSW_EFFORT
-    elif index == "ivf" and len(points) >= MIN_CELLS * POINTS_PER_CELL:
-        cells = len(points) // POINTS_PER_CELL
-        built = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, metric)
-        built.nprobe, built.cp.seed, built.cp.max_points_per_centroid = (
-            min(PROBES, cells),
-            seed,
-            TRAINING_POINTS_PER_CELL,
-        )
-        built.cp.min_points_per_centroid = 1
-        built.train(points)
-    else:
-        built = faiss.IndexFlatIP(dim)
-    if faiss.get_num_gpus() and index == "flat":
-        built = faiss.index_cpu_to_all_gpus(built)
-    built.add(points)
-    return built
+def empty_proposals(num_images: int, spec: NeighborSpec, spare: int) -> Proposals:
+    """Nothing proposed yet; a list has one place more than depth and spare, for the image itself."""
+    shape = (num_images, spec.num_slots, spec.depth + spare + 1)
+    return Proposals(
+        images=np.arange(num_images, dtype=np.int32),
+        index=np.full(shape, -1, np.int32),
+        similarity=np.full(shape, -np.inf, np.float32),
+        floor=np.full(shape[:2], -np.inf, np.float32),
+    )
 
 
-def _fill(
-    lists: NeighborLists, features: FloatArray, built: Any, columns: IntArray, rows: IntArray, number: int
+def enter_best(
+    found: Proposals,
+    target: TargetSet,
+    rows: Any,
+    number: int,
+    similarity: FloatArray,
+    column: Any,
 ) -> None:
-    """Searches for the images in `rows` and writes their list `number`."""
-    depth = lists.index.shape[2]
-    similarity, found = built.search(np.ascontiguousarray(features[rows]), min(depth + SPARE, len(columns)))
-    index = np.where(found >= 0, columns[found], -1).astype(np.int32)
-    distance = np.where(found >= 0, np.maximum(2 - 2 * similarity, 0), np.inf).astype(np.float32)
-    own = np.flatnonzero(np.isin(rows, columns))
-    _put_itself_first(index, distance, rows, own)
-    by_index = np.argsort(np.where(index < 0, np.iinfo(np.int32).max, index), axis=1, kind="stable")
-    key = np.take_along_axis(distance, by_index, 1)
-    order = np.take_along_axis(by_index, np.argsort(key, axis=1, kind="stable"), 1)[:, :depth]
-    width = order.shape[1]
-    lists.index[rows, number, :width] = np.take_along_axis(index, order, 1)
-    lists.distance[rows, number, :width] = np.maximum(np.take_along_axis(distance, order, 1), 0)
+    """Writes the best pairs of some images, found by a library's top-k, as their list `number`.
 
-
-def _put_itself_first(index: IntArray, distance: FloatArray, rows: IntArray, own: NDArray[np.intp]) -> None:
-    """Makes each image the first of its own list; an approximate index may have missed it."""
-    itself = index[own] == rows[own, None]
-    place = np.where(itself.any(axis=1), itself.argmax(axis=1), index.shape[1] - 1)
-    index[own, place] = rows[own]
-    distance[own, place] = -1.0
+    Args:
+        found: written.
+        target: the images searched.
+        rows: int32 (Q,), the images.
+        number: of the list.
+        similarity: float32 (Q, W), of the best pairs, best first.
+        column: int (Q, W), positions of their images in `target.columns`.
+    """
+    index = target.columns[column]
+    itself = index == rows[:, None]
+    width = index.shape[1]
+    found.index[rows, number, :width] = np.where(itself, -1, index)
+    found.similarity[rows, number, :width] = np.where(itself, -np.inf, similarity)
+    if width < len(target.columns):
+        found.floor[rows, number] = similarity[:, -1]

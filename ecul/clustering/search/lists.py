@@ -1,22 +1,18 @@
-"""Nearest neighbours in lists: for every image, the nearest images of each group, from one pass over the data.
+"""What a neighbour search is asked for, and what it returns.
 
-Ties go to the lower index everywhere: neighbours are ordered by (distance, index), the image itself first.
+An image's neighbours are kept in one or several lists, each over some groups of images: one list for every camera,
+one for the same camera and one for all others, and so on.
 """
 
-import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ecul.clustering.search.tiled import finish_lists, search_square, search_tiles
 from ecul.types import FloatArray, IntArray
-
-WORTH_A_TRANSFER = 10**10
-BACKENDS = ("auto", "tiles", "faiss", "torch")
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class NeighborSpec:
     Attributes:
         group: int32 (N,), dense group number of every image.
         slot: int32 (G, G); `slot[group[i], group[j]]` is the list of i that j may enter, -1 for none.
-        depth: neighbours a list holds.
+        depth: neighbours a list holds, the image itself included where it may enter its own list.
     """
 
     group: IntArray
@@ -42,6 +38,8 @@ class NeighborSpec:
 @dataclass(frozen=True)
 class NeighborLists:
     """Neighbours of a range of images, nearest first.
+
+    The order is that of (exact distance, index), the image itself first; see `ecul.clustering.search.exact`.
 
     Attributes:
         index: int32 (R, S, depth), -1 where a group has no more images.
@@ -60,6 +58,35 @@ class NeighborLists:
         renumber = np.full(num_images + 1, -1, np.int32)
         renumber[rows] = np.arange(len(rows), dtype=np.int32)
         return NeighborLists(renumber[self.index[rows]], self.distance[rows])
+
+
+@numba.njit(cache=True, nogil=True)
+def _within(index, depth, copies, out):
+    for r in range(index.shape[0]):
+        for s in range(index.shape[1]):
+            images = 0
+            for place in range(min(index.shape[2], out.shape[2])):
+                other = index[r, s, place]
+                if other < 0 or images >= depth[s]:
+                    break
+                out[r, s, place] = other
+                images += copies[other]
+
+
+def within_reach(index: IntArray, depth: IntArray, copies: IntArray) -> IntArray:
+    """The nearest points of each list that hold `depth` images together, the last one with all its copies.
+
+    Args:
+        index: int32 (R, S, K), as of `NeighborLists`.
+        depth: int32 (S,), images wanted from each list; lists after the S-th are left out.
+        copies: int32 (N,), images of every point.
+
+    Returns:
+        int32 (R, S, max depth), -1 after the last.
+    """
+    out = np.full((len(index), len(depth), min(index.shape[2], int(depth.max(initial=0)))), -1, np.int32)
+    _within(index[:, : len(depth)], depth, copies, out)
+    return out
 
 
 def lowest_neighbors(lists: NeighborLists, start: int, stop: int) -> IntArray:
@@ -96,114 +123,31 @@ def join_specs(
     return NeighborSpec(group, slot, max(spec.depth for spec in specs))
 
 
-def _empty_lists(num_rows: int, spec: NeighborSpec) -> NeighborLists:
-    shape = (num_rows, spec.num_slots, spec.depth)
-    return NeighborLists(np.full(shape, np.iinfo(np.int32).max, np.int32), np.full(shape, np.inf, np.float32))
+@dataclass(frozen=True)
+class TargetSet:
+    """A set of images that some images search as one list.
 
-
-def search_rows(
-    features: FloatArray, specs: Sequence[NeighborSpec], start: int, stop: int, *, num_threads: int | None = None
-) -> list[NeighborLists]:
-    """Exact lists of images start..stop-1 against all images, one result for every spec.
-
-    Bit for bit what the whole search gives for these images. Cost: (stop - start) x N x D multiplications.
-
-    Args:
-        features: float32 (N, D), unit rows.
-        specs: the lists wanted; all come from the same pass.
-        start: first image of the range.
-        stop: one past the last image of the range.
-        num_threads: threads to use; None for all processors.
+    Attributes:
+        columns: int32 (C,), the images searched, ascending.
+        queries: (list number, int32 (Q,) images whose list of that number it is) of each group of images that asks.
     """
-    found = [_empty_lists(stop - start, spec) for spec in specs]
-    tables = [(spec.group, spec.slot, lists.distance, lists.index) for spec, lists in zip(specs, found, strict=True)]
-    search_tiles(features, tables, start, stop, num_threads=num_threads)
-    for lists in found:
-        finish_lists(lists.distance, lists.index, num_threads=num_threads)
-    return found
+
+    columns: IntArray
+    queries: list[tuple[int, IntArray]]
 
 
-def search(
-    features: FloatArray,
-    specs: Sequence[NeighborSpec],
-    *,
-    index: str = "flat",
-    backend: str = "auto",
-    num_threads: int | None = None,
-    seed: int = 0,
-) -> list[NeighborLists]:
-    """Lists of all images, one result for every spec.
-
-    Args:
-        features: float32 (N, D), unit rows.
-        specs: the lists wanted.
-        index: `flat` (exact), `ivf` or `hnsw` (approximate, needs faiss).
-        backend: of the flat search: `tiles` (blocked matrix products on the CPU, half of them saved by symmetry),
-            `faiss` (flat index, CPU or GPU), `torch` (blocked, CUDA where there is one), `auto` (`torch` with CUDA,
-            else `tiles`).
-        num_threads: threads to use; None for all processors.
-        seed: of the approximate indexes' training.
-
-    Raises:
-        ValueError: unknown index or backend.
-    """
-    if index not in ("flat", "ivf", "hnsw"):
-        raise ValueError(f"got index {index!r}; choose flat, ivf or hnsw")
-    if backend not in BACKENDS:
-        raise ValueError(f"got backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-    if not len(features):
-        return [NeighborLists(*_blank(0, spec)) for spec in specs]
-    if index != "flat" or backend == "faiss":
-        from ecul.clustering.search.faiss_index import search_faiss
-
-        return [search_faiss(features, spec, index=index, num_threads=num_threads, seed=seed) for spec in specs]
-    if backend == "torch" or (backend == "auto" and _cuda_pays(features)):
-        from ecul.clustering.search.torch_topk import search_torch
-
-        return [search_torch(features, spec) for spec in specs]
-    found = [_empty_lists(len(features), spec) for spec in specs]
-    tables = [(spec.group, spec.slot, lists.distance, lists.index) for spec, lists in zip(specs, found, strict=True)]
-    search_square(features, tables, num_threads=num_threads)
-    for lists in found:
-        finish_lists(lists.distance, lists.index, num_threads=num_threads)
-    return found
-
-
-def _blank(num_rows: int, spec: NeighborSpec) -> tuple[IntArray, FloatArray]:
-    shape = (num_rows, spec.num_slots, spec.depth)
-    return np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
-
-
-def _cuda_pays(features: FloatArray) -> bool:
-    """Whether a GPU is there and the search is large enough to be worth the transfer.
-
-    Importing torch costs seconds and hundreds of MiB, so a driver is looked for first.
-    """
-    if features.size * len(features) < WORTH_A_TRANSFER:
-        return False
-    if "torch" not in sys.modules and shutil.which("nvidia-smi") is None:
-        return False
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def recall_on_sample(
-    features: FloatArray, spec: NeighborSpec, lists: NeighborLists, *, num_blocks: int = 2, block_rows: int = 256
-) -> float:
-    """Share of the exact neighbours that the lists hold, over a few blocks of images spread over the data.
-
-    Args:
-        features: float32 (N, D), unit rows.
-        spec: what was asked.
-        lists: what was found, of all images.
-        num_blocks: blocks of consecutive images looked at.
-        block_rows: images in a block.
-    """
-    hits = total = 0
-    for start in np.linspace(0, max(0, len(features) - block_rows), num_blocks).astype(int):
-        rows = slice(start, min(start + block_rows, len(features)))
-        truth = search_rows(features, [spec], rows.start, rows.stop)[0].index
-        near = (truth[..., :, None] == lists.index[rows][..., None, :]) & (truth >= 0)[..., None]
-        hits, total = hits + int(near.any(axis=-1).sum()), total + int((truth >= 0).sum())
-    return hits / max(total, 1)
+def target_sets(spec: NeighborSpec) -> list[TargetSet]:
+    """Each distinct non-empty set of images that is searched, with the images and lists that ask for it."""
+    askers: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+    for group in range(len(spec.slot)):
+        for number in range(spec.num_slots):
+            searched = tuple(np.flatnonzero(spec.slot[group] == number).tolist())
+            askers.setdefault(searched, []).append((number, group))
+    members = [np.flatnonzero(spec.group == group).astype(np.int32) for group in range(len(spec.slot))]
+    sets: list[TargetSet] = []
+    for searched, wanted in askers.items():
+        columns = np.sort(np.concatenate([members[group] for group in searched])) if searched else np.empty(0, np.int32)
+        queries = [(number, members[group]) for number, group in wanted if len(members[group])]
+        if len(columns) and queries:
+            sets.append(TargetSet(columns, queries))
+    return sets

@@ -1,175 +1,307 @@
-"""Exact search by tiles of the similarity matrix: a matrix product, then a compiled update of the running lists.
+"""Proposals by tiles of the similarity matrix: a matrix product, then a compiled pass that enters what is near.
 
-All tiles have one shape (the last ones are padded with zeros), so that a pair's distance has the same bits whichever
-tile, range of rows or side of the diagonal it is computed in.
+Images are in group order, so a tile falls into rectangles in which all pairs belong to one list of the row's image and
+one list of the column's. A whole run of similarities is then compared with the lists' thresholds by vector
+instructions, and only the few that pass are looked at one by one. Each tile of a square is computed once: it serves
+the images of its rows and those of its columns.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ecul.clustering.sparse import default_threads, map_ranges
+from ecul.clustering.search.arithmetic import FLOAT32, Arithmetic
+from ecul.clustering.search.exact import Proposals, in_fixed_point
+from ecul.clustering.search.lists import NeighborSpec
+from ecul.clustering.sparse import default_threads
 from ecul.types import FloatArray, IntArray
 
 TILE = 1024
-SMALL_TILE = 256
-Tables = Sequence[tuple[IntArray, IntArray, FloatArray, IntArray]]
+MIN_TILE = 128
+TILES_PER_THREAD = 8
+RUN = 32
+"""Similarities compared at once before any is looked at; one cache line is 16."""
+
+Range = tuple[int, int]
+Floats = NDArray[np.floating[Any]]
+Product = Callable[[Floats, Floats, Floats], Any]
+"""`product(rows, columns, out)` writes rows @ columns.T."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The lists of one spec, of a range of images.
+
+    Attributes:
+        group: int32 (N,).
+        slot: int32 (G, G).
+        similarity: (R, S, K), heaps whose root is the least similar pair; -inf where free.
+        index: int32 (R, S, K).
+    """
+
+    group: IntArray
+    slot: IntArray
+    similarity: Floats
+    index: IntArray
+
+    @classmethod
+    def empty(cls, num_rows: int, spec: NeighborSpec, arithmetic: Arithmetic, dtype: Any) -> "_Table":
+        """Free lists of `num_rows` images."""
+        shape = (num_rows, spec.num_slots, spec.depth + arithmetic.spare)
+        return cls(spec.group, spec.slot, np.full(shape, -np.inf, dtype), np.full(shape, -1, np.int32))
+
+    def proposals(self, images: IntArray) -> Proposals:
+        """What the lists of `images` hold; a list that is not full has left nothing out."""
+        return Proposals(images, self.index, self.similarity, self.similarity[:, :, 0].copy())
 
 
 @numba.njit(cache=True, nogil=True)
-def _farther(d, column, other_d, other_column):
-    """Whether (d, column) comes after the other pair in the order of neighbours."""
-    return d > other_d or (d == other_d and column > other_column)
+def _put(similarity, index, row, slot, s, j):
+    """Puts the pair (s, j) in place of the root of a heap whose root is its least similar pair.
 
-
-@numba.njit(cache=True, nogil=True)
-def _sift(lists, indices, size, d, column):
-    """Puts (d, column) in place of the root of a heap whose root is its farthest neighbour."""
-    place = 0
+    Whole arrays and places in them, since a view would be counted in and out by atomic operations at each call.
+    """
+    size, place = similarity.shape[2], 0
     while True:
         child = 2 * place + 1
         if child >= size:
             break
-        if child + 1 < size and _farther(lists[child + 1], indices[child + 1], lists[child], indices[child]):
+        if child + 1 < size and similarity[row, slot, child + 1] < similarity[row, slot, child]:
             child += 1
-        if not _farther(lists[child], indices[child], d, column):
+        if similarity[row, slot, child] >= s:
             break
-        lists[place], indices[place] = lists[child], indices[child]
+        similarity[row, slot, place], index[row, slot, place] = similarity[row, slot, child], index[row, slot, child]
         place = child
-    lists[place], indices[place] = d, column
+    similarity[row, slot, place], index[row, slot, place] = s, j
 
 
 @numba.njit(cache=True, nogil=True)
-def _update(similarity, first_row, num_rows, first_column, num_columns, offset, group, slot, distance, index):
-    """Enters the tile's pairs into the heaps of its rows; row r is image first_row + r."""
-    depth = distance.shape[2]
-    for r in range(num_rows):
-        image = first_row + r
-        lists, indices = distance[image - offset], index[image - offset]
-        slots = slot[group[image]]
-        for c in range(num_columns):
-            column = first_column + c
-            s = slots[group[column]]
-            if s < 0:
+def _enter_rectangle(
+    tile, rows, columns, images, row_place, first_column, column_place, a, b, row_similarity, row_index,
+    column_similarity, column_index, least,
+):  # fmt: skip
+    """Enters the pairs of rows x columns of the tile into list a of the rows' images and list b of the columns'."""
+    # a list that does not exist takes nothing: its threshold is above every similarity
+    never = np.full(1, np.inf, tile.dtype)[0]
+    for c in range(columns[0], columns[1]):
+        least[c] = column_similarity[column_place + c, b, 0] if b >= 0 else never
+    for r in range(rows[0], rows[1]):
+        image, place = images[r], row_place + r
+        own = row_similarity[place, a, 0] if a >= 0 else never
+        run = tile[r]
+        for first in range(columns[0], columns[1], RUN):
+            last = min(first + RUN, columns[1])
+            # the compiler makes vectors of this: no branch, a 32-bit sum, and indices that cannot be negative
+            passing = np.int32(0)
+            for c in range(np.uint64(first), np.uint64(last)):
+                passing = np.int32(passing + np.int32((run[c] > own) | (run[c] > least[c])))
+            if passing == 0:
                 continue
-            d = max(np.float32(2.0) - np.float32(2.0) * similarity[r, c], np.float32(0.0))
-            if column == image:
-                d = np.float32(-1.0)
-            if d <= lists[s, 0] and _farther(lists[s, 0], indices[s, 0], d, column):
-                _sift(lists[s], indices[s], depth, d, column)
+            for c in range(first, last):
+                s, other = run[c], first_column + c
+                if other == image:
+                    continue
+                if s > own:
+                    _put(row_similarity, row_index, place, a, s, other)
+                    own = row_similarity[place, a, 0]
+                if s > least[c]:
+                    _put(column_similarity, column_index, column_place + c, b, s, image)
+                    least[c] = column_similarity[column_place + c, b, 0]
 
 
 @numba.njit(cache=True, nogil=True)
-def _finish(distance, index, lo, hi):
-    """Sorts the heaps of rows lo..hi-1, gives the image itself distance 0, marks empty places with index -1."""
-    for r in range(lo, hi):
-        for s in range(distance.shape[1]):
-            lists, indices = distance[r, s], index[r, s]
-            for size in range(len(lists) - 1, 0, -1):
-                d, column = lists[size], indices[size]
-                lists[size], indices[size] = lists[0], indices[0]
-                _sift(lists, indices, size, d, column)
-            for place in range(len(lists)):
-                lists[place] = max(lists[place], np.float32(0.0))
-                if np.isinf(lists[place]):
-                    indices[place] = -1
+def _enter(
+    tile, images, row_place, first_column, column_place, mirror, group, slot, row_similarity, row_index,
+    column_similarity, column_index, least,
+):  # fmt: skip
+    """Enters a tile rectangle by rectangle; in each, all rows have one group and so have all columns."""
+    row = 0
+    while row < tile.shape[0]:
+        row_group, row_end = group[images[row]], row + 1
+        while row_end < tile.shape[0] and group[images[row_end]] == row_group:
+            row_end += 1
+        column = 0
+        while column < tile.shape[1]:
+            column_group, column_end = group[first_column + column], column + 1
+            while column_end < tile.shape[1] and group[first_column + column_end] == column_group:
+                column_end += 1
+            a = slot[row_group, column_group]
+            b = slot[column_group, row_group] if mirror else np.int32(-1)
+            if a >= 0 or b >= 0:
+                _enter_rectangle(
+                    tile, (row, row_end), (column, column_end), images, row_place, first_column, column_place, a, b,
+                    row_similarity, row_index, column_similarity, column_index, least,
+                )  # fmt: skip
+            column = column_end
+        row = row_end
 
 
-def finish_lists(distance: FloatArray, index: IntArray, *, num_threads: int | None = None) -> None:
-    """Turns the heaps that the tiles were entered into, into lists with the nearest first, in place."""
-    map_ranges(lambda lo, hi: _finish(distance, index, lo, hi), 0, len(distance), num_threads=num_threads)
+@dataclass(frozen=True)
+class _Side:
+    """One side of the tiles: its images' features and lists."""
 
-
-def _tile_size(num_images: int) -> int:
-    return min(TILE, -(-num_images // SMALL_TILE) * SMALL_TILE)
-
-
-def _padded(features: FloatArray, first: int, size: int) -> FloatArray:
-    """Rows first..first+size-1 as a copy, zeros after the last image."""
-    block = np.zeros((size, features.shape[1]), np.float32)
-    rows = features[first : first + size]
-    block[: len(rows)] = rows
-    return block
-
-
-def _columns(features: FloatArray, first: int, size: int) -> FloatArray:
-    return features[first : first + size] if first + size <= len(features) else _padded(features, first, size)
+    features: Floats
+    images: IntArray
+    tables: Sequence[_Table]
 
 
 class _Tiles:
     """The tiles still to do, handed to threads one by one, and a lock for each block of images whose lists change.
 
-    What a list holds in the end does not depend on the order in which pairs are entered, so neither do the results.
+    Which pairs a list holds in the end can depend on the order of tiles only among pairs of equal similarity.
     """
 
-    def __init__(self, features: FloatArray, tables: Tables, start: int, stop: int, corners: Iterable[tuple[int, int]]):
-        self.features, self.tables, self.start, self.stop = features, tables, start, stop
-        self.size = _tile_size(len(features))
-        self._corners = iter(corners)
-        self._next = threading.Lock()
-        self._blocks: dict[int, threading.Lock] = {}
+    def __init__(
+        self, rows: _Side, columns: _Side, size: int, corners: Iterator[Range], product: Product, *, mirror: bool
+    ) -> None:
+        self.rows, self.columns, self.size, self.product, self.mirror = rows, columns, size, product, mirror
+        self._corners, self._next = corners, threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}
 
-    def take(self) -> tuple[int, int] | None:
+    def _take(self) -> Range | None:
         """First row and column of the next tile, None when there is none left."""
         with self._next:
             return next(self._corners, None)
 
-    def enter(self, tile: FloatArray, row: int, column: int) -> None:
-        """Enters a tile's pairs into the lists of its rows."""
-        rows, columns = min(self.size, self.stop - row), min(self.size, len(self.features) - column)
+    def _lock(self, image: int) -> threading.Lock:
         with self._next:
-            block = self._blocks.setdefault(row, threading.Lock())
-        with block:
-            for group, slot, distance, index in self.tables:
-                _update(tile, row, rows, column, columns, self.start, group, slot, distance, index)
+            return self._locks.setdefault(image, threading.Lock())
 
-    def work(self, mirror: bool) -> None:
-        """Does tiles until none is left; with `mirror` each also serves, transposed, the images of its columns."""
-        size, held = self.size, -1
-        tile, other = np.empty((size, size), np.float32), np.empty((size if mirror else 0, size), np.float32)
-        block = other
-        while (corner := self.take()) is not None:
+    def work(self) -> None:
+        """Does tiles until none is left."""
+        dtype = self.rows.features.dtype
+        room, least = np.empty(self.size * self.size, dtype), np.empty(self.size, dtype)
+        while (corner := self._take()) is not None:
             row, column = corner
-            if row != held:
-                block, held = _padded(self.features, row, size), row
-            np.matmul(block, _columns(self.features, column, size).T, out=tile)
-            self.enter(tile, row, column)
-            if mirror and column > row:
-                np.copyto(other, tile.T)
-                self.enter(other, column, row)
+            block = self.rows.features[row : row + self.size]
+            others = self.columns.features[column : column + self.size]
+            tile = room[: len(block) * len(others)].reshape(len(block), len(others))
+            self.product(block, others, tile)
+            self._enter(tile, row, column, least)
+
+    def _enter(self, tile: Floats, row: int, column: int, least: Floats) -> None:
+        images = self.rows.images[row : row + self.size]
+        first_column = int(self.columns.images[column])
+        mirror = self.mirror and int(images[0]) != first_column  # a tile on the diagonal holds both orders of a pair
+        blocks = {int(images[0]), first_column} if mirror else {int(images[0])}
+        with ExitStack() as held:
+            for block in sorted(blocks):  # always in the same order, so that no two threads wait for each other
+                held.enter_context(self._lock(block))
+            for own, other in zip(self.rows.tables, self.columns.tables, strict=True):
+                _enter(
+                    tile, images, row, first_column, column, mirror, own.group, own.slot, own.similarity, own.index,
+                    other.similarity, other.index, least,
+                )  # fmt: skip
 
 
-def _run(tiles: _Tiles, mirror: bool, num_threads: int | None) -> None:
+def _multiply(rows: Floats, columns: Floats, out: Floats) -> None:
+    np.matmul(rows, columns.T, out=out)
+
+
+def _tile_size(num_rows: int, threads: int) -> int:
+    """Large enough for fast products, small enough that every thread gets several."""
+    return max(MIN_TILE, min(TILE, -(-num_rows // (TILES_PER_THREAD * threads))))
+
+
+def _square(num_images: int, size: int) -> Iterator[Range]:
+    """Corners of the tiles on and above the diagonal, diagonal by diagonal: neighbours in time share no rows."""
+    for gap in range(0, num_images, size):
+        for row in range(0, num_images - gap, size):
+            yield row, row + gap
+
+
+def _rectangle(num_rows: int, num_columns: int, size: int) -> Iterator[Range]:
+    """Corners of all tiles, diagonal by diagonal, wrapping around."""
+    blocks = range(0, num_columns, size)
+    for shift in range(len(blocks)):
+        for number, row in enumerate(range(0, num_rows, size)):
+            yield row, blocks[(number + shift) % len(blocks)]
+
+
+def _run(tiles: _Tiles, threads: int) -> None:
     """Works on the tiles with as many threads, each doing its own one-threaded products: none waits for another."""
-    threads = default_threads(num_threads)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        for job in [pool.submit(tiles.work, mirror) for _ in range(threads)]:
+        for job in [pool.submit(tiles.work) for _ in range(threads)]:
             job.result()
 
 
-def search_tiles(
-    features: FloatArray, tables: Tables, start: int, stop: int, *, num_threads: int | None = None
-) -> None:
-    """Fills the lists of images start..stop-1 against all images, in place.
+def propose_blocks(
+    features: FloatArray,
+    specs: Sequence[NeighborSpec],
+    rows: Range,
+    columns: Range,
+    *,
+    arithmetic: Arithmetic = FLOAT32,
+    product: Product = _multiply,
+    num_threads: int | None = None,
+) -> tuple[list[Proposals], list[Proposals]]:
+    """Proposals among two blocks of images, for the images of both; each pair of images is multiplied once.
 
     Args:
-        features: float32 (N, D), unit rows.
-        tables: (group, slot, distance, index) of each spec; the arrays' first row is image `start`.
-        start: first image.
-        stop: one past the last image.
+        features: float32 (N, D), unit rows of all images, in group order (see `ecul.clustering.search.search`).
+        specs: the lists wanted; all come from the same products.
+        rows: first image of the one block and one past its last.
+        columns: the other block: the same one, or one without a common image.
+        arithmetic: what `product` computes in.
+        product: writes the similarities of a tile; its error must stay within the arithmetic's bound.
+        num_threads: threads to use; None for all processors.
+
+    Returns:
+        Proposals of the images of `rows` and of those of `columns`, for each spec; the second list is empty where both
+        are the same block.
+    """
+    threads = default_threads(num_threads)
+    sides = [_side(features, specs, block, arithmetic) for block in ({rows: 0, columns: 0})]
+    lengths = [len(side.images) for side in sides]
+    size = _tile_size(max(lengths), threads)
+    corners = _square(lengths[0], size) if rows == columns else _rectangle(lengths[0], lengths[1], size)
+    _run(_Tiles(sides[0], sides[-1], size, corners, product, mirror=True), threads)
+    found = [[table.proposals(side.images) for table in side.tables] for side in sides]
+    return found[0], found[1] if len(found) > 1 else []
+
+
+def _side(features: FloatArray, specs: Sequence[NeighborSpec], block: Range, arithmetic: Arithmetic) -> _Side:
+    first, last = block
+    tables = [_Table.empty(last - first, spec, arithmetic, features.dtype) for spec in specs]
+    return _Side(features[first:last], np.arange(first, last, dtype=np.int32), tables)
+
+
+def propose_rows(
+    features: FloatArray,
+    spec: NeighborSpec,
+    images: IntArray,
+    *,
+    arithmetic: Arithmetic,
+    dtype: Any,
+    num_threads: int | None = None,
+) -> Proposals:
+    """Proposals of some images against all, in another precision, of features in fixed point.
+
+    Args:
+        features: float32 (N, D), unit rows of all images, in group order.
+        spec: the lists wanted.
+        images: int32 (R,), ascending.
+        arithmetic: of products in `dtype`.
+        dtype: float32 or float64.
         num_threads: threads to use; None for all processors.
     """
-    size = _tile_size(len(features))
-    corners = ((row, column) for row in range(start, stop, size) for column in range(0, len(features), size))
-    _run(_Tiles(features, tables, start, stop, corners), False, num_threads)
+    threads = default_threads(num_threads)
+    table = _Table.empty(len(images), spec, arithmetic, dtype)
+    size = _tile_size(len(features), threads)
 
+    def product(rows: Floats, columns: Floats, out: Floats) -> None:
+        np.matmul(rows, in_fixed_point(columns).astype(dtype).T, out=out)
 
-def search_square(features: FloatArray, tables: Tables, *, num_threads: int | None = None) -> None:
-    """Fills the lists of all images, computing each pair of tiles once: the transposed tile serves the other side."""
-    num_images, size = len(features), _tile_size(len(features))
-    corners = ((row, column) for row in range(0, num_images, size) for column in range(row, num_images, size))
-    _run(_Tiles(features, tables, 0, num_images, corners), True, num_threads)
+    rows = _Side(in_fixed_point(features[images]).astype(dtype), images, [table])
+    columns = _Side(features, np.arange(len(features), dtype=np.int32), [table])
+    corners = _rectangle(len(images), len(features), size)
+    _run(_Tiles(rows, columns, size, corners, product, mirror=False), threads)
+    return table.proposals(images)

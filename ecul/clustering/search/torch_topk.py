@@ -1,67 +1,78 @@
-"""Exact neighbour lists by blocked top-k in torch, on a GPU where there is one."""
+"""Proposals by blocked products and top-k in torch, on a GPU where there is one."""
 
-import numpy as np
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from ecul.clustering.search.lists import NeighborLists, NeighborSpec
+from ecul.clustering.search.arithmetic import BF16, FLOAT32, TF32, Arithmetic
+from ecul.clustering.search.exact import Proposals
+from ecul.clustering.search.faiss_index import empty_proposals, enter_best
+from ecul.clustering.search.lists import NeighborSpec, target_sets
 from ecul.types import FloatArray
 
-BLOCK_ROWS = 2048
+BLOCK_ROWS = 4096
 BLOCK_BYTES = 2**31
+TF32_MASK = -(2**13)
+"""Keeps the upper 10 of a float32's 23 bits of mantissa."""
+PRECISIONS = {arithmetic.name: arithmetic for arithmetic in (FLOAT32, TF32, BF16)}
 
 
-def search_torch(
-    features: FloatArray, spec: NeighborSpec, *, device: str | None = None, block_rows: int | None = None
-) -> NeighborLists:
-    """Lists of all images, by (distance, index), the image itself first. float32 products; TF32 stays off.
+def torch_backend(
+    device: str | None = None, precision: str | None = None
+) -> tuple[Callable[[FloatArray, Sequence[NeighborSpec]], list[Proposals]], Arithmetic]:
+    """The proposing function and what it computes in.
 
     Args:
-        features: float32 (N, D), unit rows.
-        spec: the lists wanted.
         device: where to compute; None for CUDA where there is one, else the CPU.
-        block_rows: images at a time; None for as many as fit about 2 GiB of distances.
+        precision: `float32`, `tf32` or `bf16`; None for tf32 on CUDA, whose tensor cores multiply it, and float32 on a
+            CPU, which only emulates tf32.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    bank = torch.from_numpy(features).to(place)
-    group, slot = torch.from_numpy(spec.group).to(place).long(), torch.from_numpy(spec.slot).to(place)
-    num_images = len(features)
-    rows = block_rows or max(1, min(BLOCK_ROWS, BLOCK_BYTES // (24 * max(num_images, 1))))
-    shape = (num_images, spec.num_slots, spec.depth)
-    lists = NeighborLists(np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32))
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    arithmetic = PRECISIONS[precision or ("tf32" if place.type == "cuda" else "float32")]
+
+    def propose(features: FloatArray, specs: Sequence[NeighborSpec]) -> list[Proposals]:
+        bank = _prepared(torch.from_numpy(features).to(place), arithmetic)  # crosses the bus once
+        with _precision(arithmetic, place):
+            return [_proposals(bank, spec, arithmetic.spare) for spec in specs]
+
+    return propose, arithmetic
+
+
+def _prepared(bank: Tensor, arithmetic: Arithmetic) -> Tensor:
+    """The features as the products take them; a CPU does by hand what tensor cores do to TF32 inputs."""
+    if arithmetic is BF16:
+        return bank.bfloat16()
+    if arithmetic is TF32 and bank.device.type == "cpu":
+        return (bank.view(torch.int32) & TF32_MASK).view(torch.float32)
+    return bank
+
+
+@contextlib.contextmanager
+def _precision(arithmetic: Arithmetic, device: torch.device) -> Iterator[None]:
+    """Lets products use TF32 only where asked, and never sum in bfloat16, which would break the bound."""
+    before = torch.get_float32_matmul_precision()
+    reduced = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    torch.set_float32_matmul_precision("high" if arithmetic is TF32 and device.type == "cuda" else "highest")
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     try:
-        for start in range(0, num_images, rows):
-            keys = _keys(bank, start, min(start + rows, num_images))
-            owner = slot[group[start : start + rows]][:, group]
-            for number in range(spec.num_slots):
-                _store(lists, keys.masked_fill(owner != number, _FAR), number, start)
+        yield
     finally:
-        torch.set_float32_matmul_precision(precision)
-    return lists
+        torch.set_float32_matmul_precision(before)
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
 
 
-_FAR = torch.iinfo(torch.int64).max
-
-
-def _keys(bank: Float[Tensor, "N D"], start: int, stop: int) -> Int[Tensor, "R N"]:
-    """One integer a pair, ordered as (distance, index): the bits of a non-negative float order like the float."""
-    distance = (2 - 2 * (bank[start:stop] @ bank.T)).clamp_min_(0)
-    keys = (distance.view(torch.int32).long() + 1) << 32
-    own = torch.arange(start, stop, device=bank.device)
-    keys[own - start, own] = 0
-    return keys + torch.arange(len(bank), device=bank.device)
-
-
-def _store(lists: NeighborLists, keys: Int[Tensor, "R N"], number: int, start: int) -> None:
-    """Writes the smallest keys of each row into list `number`."""
-    depth = min(lists.index.shape[2], keys.shape[1])
-    best = keys.topk(depth, dim=1, largest=False, sorted=True).values
-    found = (best != _FAR).cpu().numpy()
-    index = (best & 0xFFFFFFFF).to(torch.int32).cpu().numpy()
-    distance = ((best >> 32) - 1).clamp_min(0).to(torch.int32).view(torch.float32).cpu().numpy()
-    rows = slice(start, start + len(index))
-    lists.index[rows, number, :depth] = np.where(found, index, -1)
-    lists.distance[rows, number, :depth] = np.where(found, distance, np.inf)
+def _proposals(bank: Tensor, spec: NeighborSpec, spare: int) -> Proposals:
+    found = empty_proposals(len(bank), spec, spare)
+    for target in target_sets(spec):
+        columns = bank[torch.from_numpy(target.columns).to(bank.device)]
+        width = min(found.index.shape[2], len(columns))
+        block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // (8 * len(columns))))
+        for number, images in target.queries:
+            for first in range(0, len(images), block):
+                rows = images[first : first + block]
+                similarity = bank[torch.from_numpy(rows).to(bank.device)] @ columns.T
+                best = similarity.topk(width, dim=1)
+                enter_best(found, target, rows, number, best.values.float().cpu().numpy(), best.indices.cpu().numpy())
+    return found

@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from ecul.bench.clustering import exponent, simulated, with_peak
 from ecul.bench.simulate import SYSU_MODALITY, sysu_counts
 from ecul.clustering.diagnostics import adjusted_rand_index, mean_silhouette
-from ecul.clustering.sparse import SparseRows, inverted_index
+from ecul.clustering.sparse import ONE, SparseRows, inverted_index
 
 
 @settings(deadline=None, max_examples=60)
@@ -31,7 +31,8 @@ def test_silhouette_equals_scikit_learn():
     dense[np.arange(60), rng.integers(0, 12, 60)] += 1
     dense = (dense / dense.sum(1, keepdims=True)).astype(np.float32)
     row, column = np.nonzero(dense)
-    fused = SparseRows(np.concatenate([[0], np.bincount(row).cumsum()]), column.astype(np.int32), dense[row, column])
+    weights = np.rint(dense[row, column] * ONE).astype(np.int32)
+    fused = SparseRows(np.concatenate([[0], np.bincount(row).cumsum()]), column.astype(np.int32), weights)
     labels = rng.integers(-1, 4, 60).astype(np.int32)
     overlap = np.minimum(dense[:, None], dense).sum(-1)
     distance = np.maximum(1 - overlap / (2 - overlap), 0)

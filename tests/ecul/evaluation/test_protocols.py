@@ -9,7 +9,7 @@ from ecul.errors import ConfigError, DataError
 from ecul.evaluation.protocols import build_trials
 from ecul.types import LabelledIndex, Modality, SampleIndex
 
-PROTOCOL_FILE = Path(__file__).parents[4] / "shared" / "protocol" / "sysu_mm01_protocol.npz"
+PROTOCOL_FILE = Path(__file__).parents[2] / "golden" / "sysu_mm01_protocol.npz"
 INFRARED_CAMERAS = (3, 6)
 
 
@@ -37,8 +37,6 @@ def small_index():
 
 @pytest.fixture(scope="module")
 def real_protocol():
-    if not PROTOCOL_FILE.exists():
-        pytest.skip(f"{PROTOCOL_FILE} is absent")
     return dict(np.load(PROTOCOL_FILE))
 
 

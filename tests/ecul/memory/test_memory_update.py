@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ecul.memory.update import RULES, update_memory
 
-GOLDEN = Path(__file__).parents[4] / "shared" / "golden" / "memory.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "memory.npz"
 
 
 def unit(*degrees):
@@ -54,8 +54,6 @@ def literal_update(memory, inputs, labels, modality, *, rule, momentum):
 @pytest.mark.parametrize("momentum", ["0.1", "0.5"])
 @pytest.mark.parametrize("rule", ["instance", "hard"])
 def test_public_rules_are_reproduced(rule, momentum):
-    if not GOLDEN.exists():
-        pytest.skip(f"{GOLDEN} is absent")
     golden = {name: torch.from_numpy(array) for name, array in np.load(GOLDEN).items()}
     memory, inputs, targets = golden["memory"], golden["inputs"], golden["targets"]
     got = update_memory(memory, inputs, targets, rule=rule, momentum=float(momentum), generator=generator())
