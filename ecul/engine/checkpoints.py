@@ -138,7 +138,9 @@ def open_run(path: str | Path) -> tuple[Config, dict[str, Any]]:
 
 
 def network_of(config: Config, checkpoint: Mapping[str, Any]) -> DualStream:
-    """Returns the network of a checkpoint with its weights, on the CPU.
+    """Returns the network of a checkpoint with its weights, on the CPU, laid out in memory as in training.
+
+    The layout decides which convolution kernels run, and so the last bits of the embeddings.
 
     Args:
         config: the checkpoint's, see `open_run`.
@@ -152,6 +154,8 @@ def network_of(config: Config, checkpoint: Mapping[str, Any]) -> DualStream:
         model.load_state_dict(checkpoint["model"])
     except RuntimeError as error:
         raise CheckpointError(f"the checkpoint does not fit the configured network: {str(error)[:200]}") from None
+    if config.runtime.channels_last:
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return model
 
 
