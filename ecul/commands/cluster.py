@@ -15,7 +15,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Clusters features and prints diagnostics of the result; with identities, its quality too.",
         epilog="FEATURES.npz holds features (N, D), modality (N: 0 visible, 1 infrared), camera (N) and, if known, "
         "identity (N). Parameters for --set: eps, min_samples, backend (auto, tiles, faiss, torch), groups "
-        "(modality_camera, modality), k1, k2, k3, k1_intra, k1_inter, k2_intra, k2_inter, as far as the preset has them.",
+        "(modality_camera, modality), k1, k2, k3, k1_intra, k1_inter, k2_intra, k2_inter; as the preset has them.",
     )
     parser.add_argument("features", type=Path, metavar="FEATURES.npz")
     parser.add_argument("--preset", default="emcc", choices=get_args(Preset), help="the distance (default: emcc)")
