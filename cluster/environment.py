@@ -40,13 +40,28 @@ def prepare(*, local: bool = False, health_check_interval_s: float = 0.2, start_
         health_check_interval_s: as in `ClusterConfig`.
         start_timeout_s: as in `ClusterConfig`.
     """
-    intervals = {
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": f"{health_check_interval_s:g}",
-        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{start_timeout_s:g}",
-    }
+    intervals = _intervals(health_check_interval_s, start_timeout_s)
     wanted = {**DEFAULTS, **(LOCAL if local else {}), **intervals}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+
+
+def train_variables(*, health_check_interval_s: float, start_timeout_s: float) -> dict[str, str]:
+    """Returns the part of the environment that Ray Train reads, for a training in another process than the command's.
+
+    Args:
+        health_check_interval_s: as in `ClusterConfig`.
+        start_timeout_s: as in `ClusterConfig`.
+    """
+    defaults = {name: value for name, value in DEFAULTS.items() if name.startswith("RAY_TRAIN_")}
+    return defaults | _intervals(health_check_interval_s, start_timeout_s)
+
+
+def _intervals(health_check_s: float, start_s: float) -> dict[str, str]:
+    return {
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": f"{health_check_s:g}",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{start_s:g}",
+    }
 
 
 def connect(

@@ -10,20 +10,13 @@ import ray
 import ray.exceptions
 
 from cluster.config import ClusteringTaskConfig
-from cluster.failures import describe
+from cluster.failures import LOST, describe
 from cluster.sharded_clustering import TaskGraph
 from cluster.task_resources import hide_gpus, task_options, task_threads, use_threads
 from ecul.errors import TrainingError
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
 
 log = logging.getLogger(__name__)
-LOST = (
-    ray.exceptions.WorkerCrashedError,
-    ray.exceptions.NodeDiedError,
-    ray.exceptions.ObjectLostError,
-    ray.exceptions.OutOfMemoryError,
-    ray.exceptions.LocalRayletDiedError,
-)
 _NOTICE_S = 30.0
 
 

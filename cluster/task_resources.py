@@ -7,12 +7,13 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.config import ClusteringTaskConfig
+from cluster.gpus import hide_all_gpus
 
 
 def hide_gpus(config: ClusteringTaskConfig) -> None:
     """Makes all GPUs invisible to this process, unless the task reserved one or borrows the waiting worker's."""
     if not config.num_gpus and not config.borrow:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        hide_all_gpus()
 
 
 def task_threads(config: ClusteringTaskConfig) -> int | None:

@@ -8,21 +8,24 @@ from cluster.config import ClusterConfig
 from ecul.errors import ConfigError
 
 
-def features_concurrency(nodes: Sequence[Resources], *, cpus_per_trial: int, limit: int | None) -> int:
+def features_concurrency(nodes: Sequence[Resources], *, cpus: float, gpus: float = 0, limit: int | None) -> int:
     """Returns how many clusterings run at once.
 
     Args:
         nodes: resources of each living node.
-        cpus_per_trial: of each clustering.
+        cpus: of each clustering.
+        gpus: of each clustering.
         limit: most of them; None for as many as fit.
 
     Raises:
         ConfigError: not even one fits.
     """
-    most = sum(math.floor(node.get("CPU", 0) / cpus_per_trial + 1e-6) for node in nodes)
+    needed = {name: amount for name, amount in (("CPU", cpus), ("GPU", gpus)) if amount}
+    most = sum(min(math.floor(node.get(name, 0) / needed[name] + 1e-6) for name in needed) for node in nodes)
     if most < 1:
-        sizes = ", ".join(f"{node.get('CPU', 0):g}" for node in nodes)
-        raise ConfigError(f"features.cpus_per_trial={cpus_per_trial} fits on no node (CPUs: {sizes}); lower it")
+        trial = ", ".join(f"features.{name.lower()}s_per_trial={amount:g}" for name, amount in needed.items())
+        sizes = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in needed) for node in nodes)
+        raise ConfigError(f"{trial} fits on no node (there: {sizes}); lower it")
     return min(most, limit or most)
 
 

@@ -85,6 +85,8 @@ class FeaturesConfig(Strict):
     """File written by `python -m tune.features`; needed at this fidelity."""
     cpus_per_trial: int = Field(1, ge=1)
     """Processors, and threads, of one trial. With 1 the most trials run at once; large banks may want more."""
+    gpus_per_trial: float = Field(0, ge=0)
+    """GPUs of one trial, for its neighbour search; a part such as 0.25 shares one. With 0 a trial sees no GPU."""
 
 
 class FullConfig(Strict):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from cluster.environment import connect, prepare
+from cluster.gpus import hide_all_gpus
 from cluster.tracking.interface import TRACKERS
 from ecul.console import EXIT_INTERRUPTED, Parser, run_command
 from ecul.errors import ConfigError
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="YAML of the sweep, such as configs/tune/emcc.yaml")
     parser.add_argument("--name", metavar="NAME", help="of the sweep (default: the file's name and --fidelity)")
     parser.add_argument("--resume", metavar="NAME", help="continue a stopped sweep, or add trials to a finished one")
+    parser.add_argument("--retry-failed", action="store_true", help="with --resume: run the failed trials again")
     parser.add_argument("--fidelity", choices=get_args(Fidelity), help="default: the file's")
     parser.add_argument("--trials", type=int, metavar="N", help="how many the sweep has when it is done")
     parser.add_argument(
@@ -87,9 +89,10 @@ def _run(args: argparse.Namespace) -> int:
         _sweep(args, folder), folder, local=local, max_hours=args.max_hours, max_concurrency=args.concurrency
     )
     with locked(folder):
-        study = prepare_study(plan)
+        study = prepare_study(plan, retry_failed=args.retry_failed)
         write_plan(plan)
         connect(args.address, log_to_driver=args.verbose)
+        hide_all_gpus()  # the driver reserves none; a Ray that was started here knows of them already
         _announce(plan, len(own_trials(study)))
         tracker = SweepTracker(plan)
         try:
@@ -113,6 +116,8 @@ def _folder(args: argparse.Namespace) -> Path:
         if given:
             raise ConfigError(f"a resumed sweep keeps what it was started with; leave out {', '.join(given)}")
         return sweep_folder(args.storage, args.resume, option="--resume")
+    if args.retry_failed:
+        raise ConfigError("--retry-failed needs --resume NAME: a new sweep has no failed trials")
     if not args.config:
         raise ConfigError("give --config FILE for a new sweep, or --resume NAME; shipped ones: configs/tune/")
     name = args.name or "-".join(part for part in (Path(args.config).stem, args.fidelity) if part)

@@ -19,18 +19,35 @@ from tune.plan import Plan
 from tune.roles import is_intra_clustering
 from tune.study.progress import SweepProgress, TrialListener
 from tune.study.search import StudySearch
-from tune.study.store import count_drawn, make_sampler, open_study, own_trials, queue_points, requeue_interrupted
+from tune.study.store import (
+    count_drawn,
+    make_sampler,
+    open_study,
+    own_trials,
+    queue_points,
+    requeue_failed,
+    requeue_interrupted,
+)
 from tune.trials.features import features_trial
 from tune.trials.full import TRAINED_EPOCHS, FullSettings, FullTrial
 from tune.trials.result import result_key
 
+log = logging.getLogger(__name__)
 
-def prepare_study(plan: Plan) -> optuna.Study:
-    """Returns the study, with the first points queued and interrupted trials queued again."""
+
+def prepare_study(plan: Plan, *, retry_failed: bool = False) -> optuna.Study:
+    """Returns the study, with the first points queued and interrupted trials queued again.
+
+    Args:
+        plan: the sweep.
+        retry_failed: queue failed trials again too.
+    """
     plan.folder.mkdir(parents=True, exist_ok=True)
     modes = [target.mode for target in plan.sweep.targets]
     study = open_study(plan.folder, plan.sweep.storage, plan.folder.name, modes)
     requeue_interrupted(study)
+    if retry_failed:
+        log.info("%d failed trials are queued again", requeue_failed(study))
     queue_points(study, plan.space, plan.space.grid() if plan.sweep.sampler.name == "grid" else plan.points)
     study.sampler = make_sampler(plan.sweep.sampler, num_drawn=count_drawn(study))
     return study
@@ -47,9 +64,10 @@ def run_sweep(plan: Plan, study: optuna.Study, listener: TrialListener) -> int:
     Raises:
         KeyboardInterrupt: Ctrl-C; everything finished is in the study.
     """
-    missing = plan.num_trials - len(own_trials(study))
-    if missing > 0:
-        _run_trials(plan, study, listener, missing)
+    deadline = None if plan.max_hours is None else time.monotonic() + plan.max_hours * 3600
+    repeat = True
+    while repeat and (missing := plan.num_trials - len(own_trials(study))) > 0:
+        repeat = _run_trials(plan, study, listener, missing, deadline)
     return len(own_trials(study))
 
 
@@ -61,15 +79,18 @@ def trials_at_once(plan: Plan) -> int:
     """
     nodes = living_nodes()
     if plan.cluster is None:
-        cpus = plan.sweep.features.cpus_per_trial
-        return features_concurrency(nodes, cpus_per_trial=cpus, limit=plan.max_concurrency)
+        options = plan.sweep.features
+        cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
+        return features_concurrency(nodes, cpus=cpus, gpus=gpus, limit=plan.max_concurrency)
     return full_concurrency(nodes, fitted(plan.cluster, nodes), limit=plan.max_concurrency)
 
 
-def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count: int) -> None:
+def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count: int, deadline: float | None) -> bool:
+    """Runs a session of Ray Tune; returns whether another one must repeat trials that were lost."""
     objectives = [target.metric for target in plan.sweep.targets]
-    seconds = None if plan.max_hours is None else plan.max_hours * 3600
-    deadline = None if seconds is None else time.monotonic() + seconds
+    seconds = None if deadline is None else deadline - time.monotonic()
+    if seconds is not None and seconds <= 0:
+        return False
     search = StudySearch(plan.space, study, objectives, deadline=deadline)
     progress = SweepProgress(search, study, objectives=objectives, num_trials=plan.num_trials, listener=listener)
     full = plan.sweep.fidelity == "full"
@@ -86,7 +107,7 @@ def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count:
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=ray.tune.RunConfig(
-                name=f"session-{os.getpid()}",
+                name=f"session-{os.getpid()}-{len(study.get_trials(deepcopy=False))}",
                 storage_path=str((plan.folder / "ray").absolute()),
                 callbacks=[progress],
                 verbose=0,
@@ -94,19 +115,21 @@ def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count:
                 failure_config=ray.tune.FailureConfig(max_failures=0),
             ),
         ).fit()
+    return search.must_repeat()
 
 
 def _features_trainable(plan: Plan) -> Any:
     """The bank goes to the object store once, and each process maps it."""
-    threads = plan.sweep.features.cpus_per_trial
+    threads, gpus = plan.sweep.features.cpus_per_trial, plan.sweep.features.gpus_per_trial
     shared = ray.tune.with_parameters(
         features_trial,
         bank=plan.bank,
         base=plan.base,
         intra=any(map(is_intra_clustering, plan.space.domains)),
         num_threads=threads,
+        gpus=gpus,
     )
-    return ray.tune.with_resources(shared, {"cpu": threads})
+    return ray.tune.with_resources(shared, {"cpu": threads, "gpu": gpus})
 
 
 def _full_trainable(plan: Plan, objectives: list[str]) -> Any:

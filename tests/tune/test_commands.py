@@ -37,6 +37,7 @@ def test_the_shipped_sweep_works_at_both_fidelities():
         (["--config", "configs/tune/emcc.yaml", "--name", "a/b"], "a name has up to 80 letters"),
         (["--resume", "nothing"], "no sweep"),
         (["--resume", "nothing", "--fidelity", "full"], "leave out --fidelity"),
+        (["--config", "configs/tune/emcc.yaml", "--retry-failed"], "--retry-failed needs --resume"),
         (["--config", "configs/tune/emcc.yaml"], "needs --bank"),
         (["--config", "configs/tune/emcc.yaml", "--bank", "none.npz"], "no feature bank"),
         (["--config", "configs/tune/emcc.yaml", "--fidelity", "full", "--warm-start", "none"], "neither a checkpoint"),

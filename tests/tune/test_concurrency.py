@@ -29,10 +29,18 @@ def test_so_many_trials_fit_with_their_clusterings(nodes, changes, expected):
 
 def test_a_limit_lowers_it():
     assert full_concurrency([{"CPU": 8}], cluster(), limit=2) == 2
-    assert features_concurrency([{"CPU": 8}], cpus_per_trial=1, limit=3) == 3
+    assert features_concurrency([{"CPU": 8}], cpus=1, limit=3) == 3
 
 
 def test_clusterings_fill_the_nodes():
-    assert features_concurrency([{"CPU": 3}, {"CPU": 5}], cpus_per_trial=2, limit=None) == 3
+    assert features_concurrency([{"CPU": 3}, {"CPU": 5}], cpus=2, limit=None) == 3
     with pytest.raises(ConfigError, match="fits on no node"):
-        features_concurrency([{"CPU": 3}, {"CPU": 3}], cpus_per_trial=4, limit=None)
+        features_concurrency([{"CPU": 3}, {"CPU": 3}], cpus=4, limit=None)
+
+
+def test_clusterings_share_the_gpus_that_they_reserve():
+    nodes = [{"CPU": 8, "GPU": 1}, {"CPU": 8}]
+    assert features_concurrency(nodes, cpus=1, gpus=0.25, limit=None) == 4
+    assert features_concurrency(nodes, cpus=4, gpus=0.25, limit=None) == 2
+    with pytest.raises(ConfigError, match=r"features.gpus_per_trial=1 fits on no node \(there: 8 CPU, 0 GPU\)"):
+        features_concurrency(nodes[1:], cpus=1, gpus=1, limit=None)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -207,6 +208,36 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
         assert found["config"]["clustering"]["united"]["k3"] == trial.user_attrs["values"]["clustering.united.k3"]
         scores = [row["evaluation/map"] for row in found["history"] if "evaluation/map" in row]
         assert scores[-1] == pytest.approx(trial.user_attrs["metrics"]["validation_map"])
+
+
+def kill_the_trial(folder: Path, killed: list[int]) -> None:
+    """Kills the process of the sweep's first trial once it has trained an epoch."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        actors = list_actors(filters=[("state", "=", "ALIVE"), ("class_name", "=", "FullTrial")], detail=True)
+        if actors and any(folder.glob("trials/*/metrics.jsonl")):
+            killed.append(actors[0].pid)
+            os.kill(actors[0].pid, signal.SIGKILL)
+            return
+        time.sleep(0.1)
+
+
+def test_a_full_trial_whose_process_is_lost_is_trained_to_the_end(
+    ray_cluster: SmallCluster, write_sweep: Callable[..., str], stage_one: Path, tmp_path: Path
+) -> None:
+    folder, killed = tmp_path / "lost", list[int]()
+    killer = threading.Thread(target=kill_the_trial, args=(folder, killed))
+    killer.start()
+    sweep = write_sweep(fidelity="full", trials=1, set={"stages.united": 3, "stages.iterations": 20})
+    arguments = ["--storage", str(tmp_path), "--address", ray_cluster.address, "--warm-start", str(stage_one)]
+    assert run.main(["--config", sweep, "--name", "lost", *arguments]) == 0
+    killer.join()
+    assert killed
+    (trial,) = own_trials(study_of(folder))
+    assert (trial.state, trial_key(trial), trial.number) == (TrialState.COMPLETE, "00000", 1)
+    assert trial.user_attrs["losses"] == 1
+    assert [record["epoch"] for record in read_records(folder / "trials" / "00000")] == [2, 3, 4]
+    assert free_cpus(ray.cluster_resources()["CPU"])
 
 
 def test_a_full_sweep_cut_off_by_its_time_limit_goes_on_and_frees_its_workers(

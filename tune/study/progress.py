@@ -1,6 +1,7 @@
 """A line for each finished trial, and its error where it has one."""
 
 import logging
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import optuna
 import ray.tune
 
+from cluster.failures import is_lost
 from tune.study.record import TrialRow
 from tune.study.search import StudySearch
 from tune.study.store import own_trials
@@ -55,7 +57,12 @@ class SweepProgress(ray.tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """A trial raised, or its process died."""
-        self._search.record_error(trial.trial_id, error_text(trial))
+        text = error_text(trial)
+        if was_lost(trial) and self._search.repeat_lost(trial.trial_id, text):
+            number = self._search.number_of(trial.trial_id)
+            log.warning("trial %d: its process was lost (%s); it is queued again", number, text)
+            return
+        self._search.record_error(trial.trial_id, text)
         self._report(trial.trial_id)
 
     def _report(self, trial_id: str) -> None:
@@ -91,6 +98,14 @@ def error_text(trial: Any) -> str:
     """
     file = trial.error_file
     return last_line(Path(file).read_text()) if file and Path(file).is_file() else "its process died"
+
+
+def was_lost(trial: Any) -> bool:
+    """Returns whether a Ray Tune trial ended because a process or a node was lost."""
+    file = trial.pickled_error_file
+    if not file or not Path(file).is_file():  # Ray pickles errors of tasks and actors alone
+        return False
+    return is_lost(pickle.loads(Path(file).read_bytes()))
 
 
 def last_line(text: str) -> str:

@@ -16,6 +16,8 @@ SECONDS = "seconds"
 """User attribute: wall time."""
 ERROR = "error"
 """User attribute of a failed trial: last line of its error."""
+LOSSES = "losses"
+"""User attribute: how often the trial's process was lost before this entry was queued."""
 RESUMES = "resumes"
 """User attribute: number of the interrupted trial that this one continues."""
 

@@ -11,8 +11,12 @@ from optuna.trial import TrialState
 from ray.tune.search.searcher import Searcher
 
 from tune.space.search_space import SearchSpace
-from tune.study.record import ERROR, KEY, METRICS, SECONDS, VALUES, trial_key
+from tune.study.record import ERROR, KEY, LOSSES, METRICS, SECONDS, VALUES, trial_key
+from tune.study.store import queue_again
 from tune.trials.result import is_finished, metrics_of
+
+MOST_LOSSES = 2
+"""How often a trial is queued again after its process was lost; one that is lost once more has failed."""
 
 
 class StudySearch(Searcher):
@@ -42,6 +46,7 @@ class StudySearch(Searcher):
         self._deadline = deadline
         self._trials: dict[str, optuna.Trial] = {}
         self._closed: set[str] = set()
+        self._num_lost = 0
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Returns a trial's `values`, {configuration path: value}, and its `key`, the name of its run."""
@@ -83,6 +88,29 @@ class StudySearch(Searcher):
         """Closes a trial that raised."""
         if trial_id in self._trials and trial_id not in self._closed:
             self._close(trial_id, TrialState.FAIL, error=text)
+
+    def repeat_lost(self, trial_id: str, text: str) -> bool:
+        """Queues a trial again whose process was lost, and returns whether it did.
+
+        It keeps its key, so that a full trial continues from its run's newest checkpoint. A trial that was lost too
+        often, perhaps because it needs more memory than there is, is left as it is.
+
+        Args:
+            trial_id: of Ray Tune.
+            text: of the error.
+        """
+        trial = self._trials[trial_id]
+        losses = trial.user_attrs.get(LOSSES, 0) + 1
+        if losses > MOST_LOSSES:
+            return False
+        self._close(trial_id, TrialState.FAIL, error=text)
+        queue_again(self._study, trial, **{LOSSES: losses})
+        self._num_lost += 1
+        return True
+
+    def must_repeat(self) -> bool:
+        """Returns whether trials were lost while all others ended by themselves: the lost ones need another session."""
+        return self._num_lost > 0 and len(self._closed) == len(self._trials)
 
     def number_of(self, trial_id: str) -> int:
         """Returns the study's number of a Ray Tune trial."""

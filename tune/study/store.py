@@ -132,8 +132,27 @@ def requeue_interrupted(study: optuna.Study) -> int:
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for trial in running:
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params, user_attrs={KEY: trial_key(trial), RESUMES: trial.number})
+        queue_again(study, trial)
     return len(running)
+
+
+def requeue_failed(study: optuna.Study) -> int:
+    """Queues the failed trials again, as `requeue_interrupted` does; returns how many."""
+    failed = own_trials(study, (TrialState.FAIL,))
+    for trial in failed:
+        queue_again(study, trial)
+    return len(failed)
+
+
+def queue_again(study: optuna.Study, trial: optuna.Trial | FrozenTrial, **attributes: Any) -> None:
+    """Queues a closed trial's parameters under its key; the new entry replaces the old one in results.
+
+    Args:
+        study: of the trial.
+        trial: was told already.
+        attributes: more user attributes of the new entry.
+    """
+    study.enqueue_trial(trial.params, user_attrs={KEY: trial_key(trial), RESUMES: trial.number, **attributes})
 
 
 def own_trials(study: optuna.Study, states: Sequence[TrialState] = FINISHED) -> list[FrozenTrial]:

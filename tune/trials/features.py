@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cluster.gpus import hide_all_gpus
 from ecul.clustering.pipeline import Clustering, cluster
 from ecul.config import Config
 from ecul.evaluation.cluster_quality import label_quality
@@ -18,7 +19,7 @@ from tune.trials.settings import trial_config
 
 
 def features_trial(
-    parameters: Mapping[str, Any], *, bank: TuningBank, base: Config, intra: bool, num_threads: int
+    parameters: Mapping[str, Any], *, bank: TuningBank, base: Config, intra: bool, num_threads: int, gpus: float
 ) -> dict[str, Any]:
     """Clusters the shared bank with a trial's values and returns its result. Ray Tune calls it.
 
@@ -28,7 +29,10 @@ def features_trial(
         base: configuration that the values change.
         intra: whether the sweep searches the clustering inside one modality.
         num_threads: threads of this trial.
+        gpus: reserved by this trial.
     """
+    if not gpus:
+        hide_all_gpus()
     config = trial_config(base, parameters["values"])
     return trial_result(score_bank(bank, config, intra=intra, num_threads=num_threads), finished=True)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import ray
 import ray.exceptions
 
-from cluster.failures import describe
+from cluster.failures import describe, is_lost
 from cluster.storage import RunFolder
 from ecul.engine.run_directory import METRICS_FILE, parse_records
 from ecul.errors import EculError, TrainingError
@@ -40,10 +40,13 @@ def wait_for(work: ray.ObjectRef) -> None:
 
     Raises:
         EculError: what it raised.
+        RayError: its process, or one that it needs, was lost.
     """
     try:
         ray.get(work)
     except ray.exceptions.RayTaskError as error:
+        if is_lost(error):
+            raise
         raise error.cause if isinstance(error.cause, EculError) else TrainingError(describe(error.cause)) from None
 
 

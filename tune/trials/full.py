@@ -6,8 +6,10 @@ from typing import Any
 
 import ray
 import ray.tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.config import ClusterConfig
+from cluster.environment import train_variables
 from cluster.storage import RunFolder
 from ecul.config import Config
 from ecul.errors import EculError, TrainingError
@@ -115,10 +117,20 @@ def _start(config: Config, name: str, settings: FullSettings) -> ray.ObjectRef:
     """Starts the training in a task of its own and returns its reference.
 
     Cancelling that task makes Ray Train free the workers, which killing it would not. RAY_ADDRESS makes the helper
-    processes of Ray Train join this cluster; without it they join any cluster of the machine.
+    processes of Ray Train join this cluster; without it they join any cluster of the machine. The task runs on the
+    node of the trial's own process, so that no other node can end the trial but those of its workers.
     """
-    environment = {"env_vars": {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}}
-    task = ray.remote(num_cpus=0, max_retries=0, runtime_env=environment)(_train)
+    here = ray.get_runtime_context()
+    variables = train_variables(
+        health_check_interval_s=settings.cluster.health_check_interval_s,
+        start_timeout_s=settings.cluster.start_timeout_s,
+    )
+    task = ray.remote(_train).options(
+        num_cpus=0,
+        max_retries=0,
+        runtime_env={"env_vars": {**variables, "RAY_ADDRESS": here.gcs_address}},
+        scheduling_strategy=NodeAffinitySchedulingStrategy(here.get_node_id(), soft=True),
+    )
     return task.remote(config, name, settings)
 
 

@@ -3,8 +3,9 @@ import time
 from optuna.trial import TrialState
 
 from tests.tune.study.conftest import SPACE, result, searcher
-from tune.study.search import StudySearch
-from tune.study.store import open_study, requeue_interrupted
+from tune.study.record import trial_key
+from tune.study.search import MOST_LOSSES, StudySearch
+from tune.study.store import open_study, own_trials, requeue_failed, requeue_interrupted
 
 
 def test_trials_stopped_early_are_pruned_and_those_that_raise_failed(study):
@@ -52,3 +53,46 @@ def test_an_objective_that_is_missing_fails_the_trial(study):
     search.on_trial_complete("a", {"metrics/other": 1.0, "finished": True})
     assert study.trials[0].state == TrialState.FAIL
     assert "not finite: {'score': nan}" in study.trials[0].user_attrs["error"]
+
+
+def test_a_trial_whose_process_was_lost_is_queued_again_under_its_key_until_it_was_lost_too_often(study):
+    search = searcher(study)
+    drawn = search.suggest("a")
+    for name in "abc"[:MOST_LOSSES]:
+        assert search.repeat_lost(name, "the actor died")
+        assert own_trials(study) == []  # it does not count as done
+        assert search.must_repeat()
+        following = chr(ord(name) + 1)
+        assert search.suggest(following) == drawn
+        assert not search.must_repeat()
+    assert not search.repeat_lost(following, "the actor died")
+    search.record_error(following, "the actor died")
+    (failed,) = own_trials(study)
+    assert (failed.state, trial_key(failed)) == (TrialState.FAIL, "00000")
+    assert len(study.trials) == MOST_LOSSES + 1
+
+
+def test_a_session_without_lost_trials_is_not_repeated(study):
+    search = searcher(study)
+    search.suggest("a")
+    search.record_error("a", "it broke")
+    assert not search.must_repeat()
+    # cut off, by Ctrl-C for example: the lost one waits for a resume
+    search.suggest("b")
+    search.suggest("c")
+    search.repeat_lost("b", "the actor died")
+    assert not search.must_repeat()
+
+
+def test_failed_trials_are_tried_again_when_asked_for(study):
+    search = searcher(study)
+    failed = search.suggest("a")
+    search.record_error("a", "it broke")
+    search.suggest("b")
+    search.on_trial_complete("b", result(0.4))
+    assert requeue_failed(study) == 1
+    assert [trial.state for trial in own_trials(study)] == [TrialState.COMPLETE]
+    assert search.suggest("c") == failed
+    search.on_trial_complete("c", result(0.5))
+    assert requeue_failed(study) == 0
+    assert [trial.value for trial in own_trials(study)] == [0.4, 0.5]

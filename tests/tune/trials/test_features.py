@@ -1,6 +1,8 @@
 import math
+import os
 
 import numpy as np
+import pytest
 
 from ecul.clustering.pipeline import cluster
 from ecul.evaluation.cluster_quality import label_quality
@@ -50,10 +52,18 @@ def test_perfect_features_score_one(tiny_config):
     assert metrics["cross_modality_share"] == 1
 
 
+@pytest.mark.parametrize(("gpus", "seen"), [(0, ""), (0.5, "2")])
+def test_a_trial_sees_no_gpu_that_it_did_not_reserve(tiny_config, monkeypatch, gpus, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    parameters = {"values": {}, "key": "00000"}
+    features_trial(parameters, bank=simulated_bank(), base=tiny_config(), intra=False, num_threads=1, gpus=gpus)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+
+
 def test_a_trial_is_a_finished_result_of_its_own_values(tiny_config):
     bank, base = simulated_bank(), tiny_config()
     parameters = {"values": {"clustering.united.eps": 0.4}, "key": "00000"}
-    result = features_trial(parameters, bank=bank, base=base, intra=False, num_threads=1)
+    result = features_trial(parameters, bank=bank, base=base, intra=False, num_threads=1, gpus=0)
     expected = score_bank(bank, tiny_config({"clustering.united.eps": 0.4}), intra=False, num_threads=1)
     assert result["finished"]
     assert result["metrics"]["validation_ari"] == expected["validation_ari"]
