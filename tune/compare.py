@@ -1,6 +1,7 @@
 """`python -m tune.compare`: whether a sweep's best point beats its base configuration with other seeds."""
 
 import argparse
+import hashlib
 import json
 import logging
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ecul.console import Parser, run_command
 from tune.folder import STORAGE, read_sweep, sweep_folder
 from tune.roles import role_of
-from tune.text import table
+from tune.text import table, values_text
 
 if TYPE_CHECKING:
     from ecul.config import Config
@@ -44,7 +45,7 @@ def _compare(folder: Path, seeds: Sequence[int]) -> int:
     from ecul.files import write_atomically
     from tune.space.build import build_space, from_first_epoch
     from tune.study.store import best_values
-    from tune.trials.settings import base_config, original_config
+    from tune.trials.settings import base_config, original_config, trial_config
 
     sweep = read_sweep(folder)
     base = base_config(original_config(sweep), warm_start=sweep.full.warm_start)
@@ -54,8 +55,9 @@ def _compare(folder: Path, seeds: Sequence[int]) -> int:
         runs = folder / "compare" / f"seed-{seed}"
         start = _shared_start(base, values, seed, runs)
         for name, changes in (("base", {}), ("best", values)):
-            scores[name].append(_trained(base, {**changes, "seed": seed, "warm_start": start}, runs / name))
-    text = comparison_text(scores, seeds)
+            config = trial_config(base, {**changes, "seed": seed, "warm_start": start})
+            scores[name].append(score_of(config, run_folder(runs, name, config)))
+    text = f"{comparison_text(scores, seeds)}\nThe best point: {values_text(values)}\n"
     write_atomically(folder / "report" / "compare.md", text)
     sys.stdout.write(text)
     return 0
@@ -78,23 +80,44 @@ def acts_only_in_stage_two(path: str) -> bool:
 
 def _shared_start(base: "Config", values: Mapping[str, Any], seed: int, runs: Path) -> str | None:
     """A stage-1 run that both begin from, or None where the best point changes what stage 1 does."""
+    from tune.trials.settings import trial_config
+
     if not (base.stages.intra and base.stages.united) or not all(map(acts_only_in_stage_two, values)):
         return None
-    _trained(base, {"seed": seed, "stages.united": 0, "warm_start": None}, runs / "stage1")
-    return str(runs / "stage1")
+    config = trial_config(base, {"seed": seed, "stages.united": 0, "warm_start": None})
+    run = run_folder(runs, "stage1", config)
+    score_of(config, run)
+    return str(run)
 
 
-def _trained(base: "Config", changes: Mapping[str, Any], run: Path) -> float:
-    """The last epoch's validation mAP of a run, which is trained unless it is complete already."""
+def run_folder(runs: Path, name: str, config: "Config") -> Path:
+    """Returns the folder of a run. It follows from the whole configuration, so that no other run can be taken for it.
+
+    Args:
+        runs: folder of the seed's runs.
+        name: what the run is.
+        config: of the run. A shared start is in it (`warm_start`), by a folder that follows from its own.
+    """
+    from ecul.settings import config_tree
+
+    text = json.dumps(config_tree(config), sort_keys=True)
+    return runs / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def score_of(config: "Config", run: Path) -> float:
+    """Returns the last epoch's validation mAP of a run, which is trained unless it is complete already.
+
+    Args:
+        config: of the run.
+        run: its folder, of `run_folder`.
+    """
     from ecul.clustering.pipeline import cluster_epoch
     from ecul.engine.checkpoints import LocalStore
     from ecul.engine.fit import fit
     from ecul.engine.run_directory import RunDirectory
-    from tune.trials.settings import trial_config
 
     result = run / "result.json"
     if not result.is_file():
-        config = trial_config(base, changes)
         fit(
             config,
             clustering_fn=partial(cluster_epoch, num_threads=config.clustering.num_threads),

@@ -21,7 +21,8 @@ from ecul.files import write_atomically
 from ecul.settings import config_tree
 from tune.config import SweepConfig, sweep_text
 from tune.folder import BASE_FILE, SWEEP_FILE
-from tune.space.build import build_space, check_corners, default_values
+from tune.roles import role_of
+from tune.space.build import build_space, check_corners, default_values, with_lengths
 from tune.space.search_space import SearchSpace
 from tune.study.store import best_values
 from tune.text import duration_text
@@ -50,6 +51,7 @@ class Plan:
         cluster: of a `full` sweep.
         local: whether Ray is started by this command, so that the trials share the machine's cores.
         first_epoch: epoch that the trials of a `full` sweep begin after.
+        most_epochs: number of the last epoch of the longest trial that the space holds.
         max_hours: stop after so long; None for never.
         max_concurrency: most trials at once; None for as many as fit.
     """
@@ -64,6 +66,7 @@ class Plan:
     cluster: ClusterConfig | None = None
     local: bool = False
     first_epoch: int = 0
+    most_epochs: int = 0
     max_hours: float | None = None
     max_concurrency: int | None = None
 
@@ -74,8 +77,8 @@ class Plan:
 
     @property
     def epochs_per_trial(self) -> int:
-        """Epochs that a trial of a `full` sweep trains, if nothing stops it."""
-        return self.base.num_epochs - self.first_epoch
+        """Epochs that the longest trial of a `full` sweep trains, if nothing stops it."""
+        return self.most_epochs - self.first_epoch
 
 
 def make_plan(
@@ -115,6 +118,7 @@ def make_plan(
         cluster=_cluster(sweep, local=local) if full else None,
         local=local,
         first_epoch=_first_epoch(sweep) if full else 0,
+        most_epochs=with_lengths(sweep.space, base, 1.0).num_epochs,
         max_hours=max_hours,
         max_concurrency=max_concurrency,
     )
@@ -148,7 +152,8 @@ def estimate_text(plan: Plan, concurrency: int) -> str:
     seconds = _epoch_seconds(plan.sweep.full.warm_start)
     if seconds is None:
         return f"{epochs} epochs a trial, {rounds} rounds of trials; their length is not known without a warm start"
-    bound = "at most about" if plan.sweep.full.prune else "about"
+    shorter = plan.sweep.full.prune or any(role_of(path).is_length for path in plan.space.domains)
+    bound = "at most about" if shorter else "about"
     return (
         f"{bound} {duration_text(rounds * (epochs * seconds + _START_SECONDS))}: {epochs} epochs a trial of "
         f"{seconds:.0f} s as in the warm start"

@@ -25,12 +25,14 @@ class Role:
             fidelity can tell its values apart.
         first_stage: first training stage that it can change (0, 1 or 2); 0 where that is not known.
         is_switch: an epoch at which a rule changes. Only epochs of the stages in which it acts are worth a trial.
+        is_length: a number of epochs, which decides how long a trial trains.
     """
 
     searchable: bool = True
     in_features: bool = False
     first_stage: int = 0
     is_switch: bool = False
+    is_length: bool = False
 
 
 _FIXED = Role(searchable=False)
@@ -41,6 +43,9 @@ ROLES: Mapping[str, Role] = {
     "data.hold_out_validation": _FIXED,
     "evaluation": _FIXED,
     "warm_start": _FIXED,
+    "stages.bootstrap": Role(is_length=True),
+    "stages.intra": Role(is_length=True),
+    "stages.united": Role(is_length=True),
     "runtime": _FIXED,
     "clustering.num_threads": _FIXED,
     UNITED: Role(in_features=True, first_stage=2),

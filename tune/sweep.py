@@ -99,7 +99,7 @@ def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count:
             _full_trainable(plan, objectives) if full else _features_trainable(plan),
             tune_config=ray.tune.TuneConfig(
                 search_alg=search,
-                scheduler=_scheduler(plan),
+                scheduler=make_scheduler(plan),
                 num_samples=count,
                 max_concurrent_trials=trials_at_once(plan),
                 time_budget_s=seconds,
@@ -148,7 +148,8 @@ def _full_trainable(plan: Plan, objectives: list[str]) -> Any:
     return ray.tune.with_resources(shared, ray.tune.PlacementGroupFactory([{"memory": 1.0}]))
 
 
-def _scheduler(plan: Plan) -> TrialScheduler:
+def make_scheduler(plan: Plan) -> TrialScheduler:
+    """Returns the scheduler, which stops weak trials of a `full` sweep that prunes."""
     options = plan.sweep.full
     if plan.sweep.fidelity == "features" or not options.prune:
         return FIFOScheduler()

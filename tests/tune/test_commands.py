@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import pytest
 from ecul.settings import load_config
 from tests.tune.conftest import base_of
 from tune import results, run
-from tune.compare import acts_only_in_stage_two, comparison_text
+from tune.compare import acts_only_in_stage_two, comparison_text, run_folder, score_of
 from tune.config import load_sweep
 from tune.plan import make_plan, write_plan
 from tune.space.build import build_space, check_corners
@@ -107,6 +108,19 @@ def test_a_report_may_be_piped_into_head(closed_sweep):
 def test_results_of_no_sweep_are_refused(tmp_path, capsys):
     assert results.main(["x", "--storage", str(tmp_path)]) == 2
     assert "no sweep" in capsys.readouterr().err
+
+
+def test_a_comparison_takes_no_run_of_another_configuration(tiny_config, tmp_path):
+    today, yesterday = tiny_config({"clustering.united.k1": 7}), tiny_config({"clustering.united.k1": 3})
+    done = run_folder(tmp_path, "best", yesterday)
+    done.mkdir()
+    (done / "result.json").write_text(json.dumps({"protocols": {"p": {"mean": {"map": 0.7777}}}}))
+    assert score_of(yesterday, done) == 0.7777
+    assert run_folder(tmp_path, "best", today) != done
+    # every setting counts: a base with another shared start is another run
+    starts = [tiny_config({"warm_start": str(run_folder(tmp_path, "stage1", config))}) for config in (today, yesterday)]
+    assert run_folder(tmp_path, "base", starts[0]) != run_folder(tmp_path, "base", starts[1])
+    assert run_folder(tmp_path, "base", starts[0]) == run_folder(tmp_path, "base", starts[0])
 
 
 def test_comparisons_are_paired_by_seed():

@@ -50,7 +50,7 @@ def test_samplers_and_pruning_that_cannot_take_several_objectives_say_so(make_ba
     two = [{"metric": "validation_ari"}, {"metric": "clustering_seconds", "mode": "min"}]
     with pytest.raises(ConfigError, match="cmaes takes one"):
         make_bare_sweep(objectives={"features": two}, sampler={"name": "cmaes"})
-    both = [{"metric": "validation_map"}, {"metric": "clustering_seconds", "mode": "min"}]
+    both = [{"metric": "validation_map"}, {"metric": "epoch_clustering_seconds", "mode": "min"}]
     with pytest.raises(ConfigError, match="prune=false"):
         make_bare_sweep(fidelity="full", objectives={"full": both})
 

@@ -32,6 +32,19 @@ def test_points_outside_the_space_are_refused(make_sweep, tmp_path, point, messa
         make_plan(make_sweep(points=[point]), tmp_path / "s", local=True)
 
 
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_base_that_misses_the_grid_is_told_and_not_rounded(make_sweep, tmp_path, bounded, caplog):
+    # the base's k3 is 9, and the grid holds 8 and 12
+    space = {"clustering.united.k2": {"int": [2, 4]}, "clustering.united.k3": {"int": [4, 12], "step": 4}}
+    constraints = ["clustering.united.k3 >= clustering.united.k2"] if bounded else []
+    given = {"clustering.united.k3": 9}
+    plan = make_plan(make_sweep(space=space, constraints=constraints, set=given), tmp_path / "s", local=True)
+    assert plan.points == []
+    assert "clustering.united.k3=9 is outside [4, 12] in steps of 4" in caplog.text
+    with pytest.raises(ConfigError, match="in steps of 4"):
+        make_plan(make_sweep(space=space, constraints=constraints, points=[given]), tmp_path / "s", local=True)
+
+
 def test_a_validation_objective_needs_held_out_people(make_sweep, tmp_path):
     save_bank(TuningBank(train=simulated_bank().train), tmp_path / "blind.npz")
     features = {"bank": str(tmp_path / "blind.npz")}

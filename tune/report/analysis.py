@@ -29,12 +29,16 @@ class RankAgreement:
     Attributes:
         signal: a label-free objective.
         spearman: rank correlation over the complete trials; nan where one of them is constant.
-        picked: validation score of the trial that has the best signal.
+        interval: ends of its 95 % confidence interval.
+        picked: mean validation score of the trials that have the best signal.
+        tied: how many these are.
     """
 
     signal: str
     spearman: float
+    interval: tuple[float, float]
     picked: float
+    tied: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,7 @@ class Findings:
         ranked: complete ones, best first by the first objective.
         front: of several objectives, the trials that no other beats in all of them; empty with one objective.
         importance: of each path for the first objective, summing to 1; empty with too few trials.
+        conditional: paths that only some of the complete trials have, which have no importance.
         reference: the validation metric that label-free signals are compared with; empty where there is none.
         agreement: one entry a signal; empty with too few complete trials.
     """
@@ -56,6 +61,7 @@ class Findings:
     ranked: Sequence[TrialRow]
     front: Sequence[TrialRow] = ()
     importance: Mapping[str, float] = field(default_factory=dict[str, float])
+    conditional: Sequence[str] = ()
     reference: str = ""
     agreement: Sequence[RankAgreement] = ()
 
@@ -75,6 +81,7 @@ def analyse(study: optuna.Study, space: SearchSpace, objectives: Sequence[Object
         ranked=ranked,
         front=[row for row in ranked if row.number in on_front],
         importance=importance(complete, space, first.metric),
+        conditional=[path for path in space.domains if len({path in row.values for row in complete}) == 2],
         reference=reference,
         agreement=rank_agreement(complete, reference) if reference and len(complete) >= FEWEST_FOR_AGREEMENT else (),
     )
@@ -115,7 +122,9 @@ def rank_agreement(rows: Sequence[TrialRow], reference: str) -> list[RankAgreeme
     for signal in LABEL_FREE:
         if all(signal in row.metrics for row in rows):
             values = np.array([row.metrics[signal] for row in rows])
-            entries.append(RankAgreement(signal, _spearman(values, score), float(score[int(values.argmax())])))
+            best, spearman = values == values.max(), _spearman(values, score)
+            interval = _interval(spearman, len(rows))
+            entries.append(RankAgreement(signal, spearman, interval, float(score[best].mean()), int(best.sum())))
     return sorted(entries, key=lambda item: -item.spearman if math.isfinite(item.spearman) else math.inf)
 
 
@@ -125,6 +134,17 @@ def _spearman(first: np.ndarray, second: np.ndarray) -> float:
         return math.nan
     result: Any = spearmanr(first, second)
     return float(result.statistic)
+
+
+def _interval(spearman: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a rank correlation (Bonett and Wright, Psychometrika 65, 2000); nan for three trials."""
+    if count <= 3 or math.isnan(spearman):
+        return math.nan, math.nan
+    # A perfect order counts as half an exchange of two neighbours away from it; otherwise the interval had no width.
+    most = 1 - 6 / (count * (count**2 - 1))
+    centre = math.atanh(max(-most, min(most, spearman)))
+    width = 1.96 * math.sqrt((1 + spearman**2 / 2) / (count - 3))
+    return math.tanh(centre - width), math.tanh(centre + width)
 
 
 def _distribution(domain: Domain) -> BaseDistribution:

@@ -81,20 +81,32 @@ def best_yaml(original: Config, values: Mapping[str, Any], *, origin: str) -> st
 
 
 def _importance(findings: Findings) -> str:
+    left_out = f"Not told of those that only some trials have: {', '.join(findings.conditional)}."
     if not findings.importance:
         return "Too few different trials to tell."
     target = findings.objectives[0].metric
     rows = [[path, f"{share:.3f}"] for path, share in findings.importance.items()]
-    return table(["path", f"share of the variance of {target}"], rows)
+    text = table(["path", f"share of the variance of {target}"], rows)
+    return f"{text}\n\n{left_out}" if findings.conditional else text
 
 
 def _agreement(findings: Findings) -> str:
     best = max(row.metrics[findings.reference] for row in findings.ranked)
     rows = [
-        [item.signal, "constant", ""]
+        [item.signal, "constant", "", "", ""]
         if math.isnan(item.spearman)
-        else [item.signal, f"{item.spearman:+.3f}", f"{item.picked:.4f}"]
+        else [
+            item.signal,
+            f"{item.spearman:+.3f}",
+            "[{:+.2f}, {:+.2f}]".format(*item.interval),
+            f"{item.picked:.4f}",
+            str(item.tied),
+        ]
         for item in findings.agreement
     ]
-    text = table(["signal", "rank correlation", f"{findings.reference} of its pick"], rows)
-    return f"{text}\n\nOver {len(findings.ranked)} complete trials, whose best {findings.reference} is {best:.4f}."
+    text = table(["signal", "rank correlation", "95 %", f"{findings.reference} of its pick", "tied for it"], rows)
+    return (
+        f"{text}\n\nOver {len(findings.ranked)} complete trials, whose best {findings.reference} is {best:.4f}. "
+        "The pick of tied trials is their mean. The sampler prefers good points and pruning ends weak trials, so the "
+        "correlation over the whole space may be another one."
+    )

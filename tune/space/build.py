@@ -7,7 +7,7 @@ from typing import Any
 from ecul.config import Config, moved_to
 from ecul.errors import ConfigError
 from ecul.schema import did_you_mean, setting_paths
-from ecul.settings import config_tree
+from ecul.settings import config_tree, updated
 from tune.config import DomainConfig, SweepConfig
 from tune.roles import INTRA, K2, K3, UNITED, role_of
 from tune.space.domains import Choice, Constraint, Domain, Numeric
@@ -34,12 +34,33 @@ def build_space(sweep: SweepConfig, base: Config) -> SearchSpace:
             if parent not in sweep.space:
                 raise ConfigError(f"space.{path}.when names {parent}, which is not in the space")
     constraints = [Constraint.parse(text) for text in sweep.constraints]
-    given = {path: _domain(path, domain, base) for path, domain in sweep.space.items()}
+    shortest, longest = (with_lengths(sweep.space, base, end) for end in (0.0, 1.0))
+    given = {path: _domain(path, domain, shortest, longest) for path, domain in sweep.space.items()}
     domains = _tightened(given, constraints, base)
     between = tuple(dict.fromkeys(c for c in constraints if c.greater in domains and c.smaller in domains))
     order = _order(domains, conditions, between)
     space = SearchSpace({path: domains[path] for path in order}, conditions, between)
     return _features_part(space) if sweep.fidelity == "features" else space
+
+
+def with_lengths(space: Mapping[str, DomainConfig], base: Config, share: float) -> Config:
+    """Returns the base as long as a trial may be.
+
+    Args:
+        space: of the sweep's file.
+        base: the configuration that trials change.
+        share: 0 for the shortest trial, 1 for the longest.
+
+    Raises:
+        ConfigError: the configuration refuses such a length.
+    """
+    lengths: dict[str, Any] = {}
+    for path, given in space.items():
+        if role_of(path).is_length:
+            domain = _free_domain(given)
+            ordered = sorted(domain.values()) if isinstance(domain, Choice) else [domain.value_at(share)]
+            lengths[path] = ordered[-1 if share else 0]
+    return updated(base, lengths)
 
 
 def check_corners(space: SearchSpace, base: Config) -> None:
@@ -99,26 +120,34 @@ def _check_path(path: str) -> None:
         raise ConfigError(f"space: {path} decides how trials are scored or run, so it cannot be searched")
 
 
-def _domain(path: str, given: DomainConfig, base: Config) -> Domain:
+def _domain(path: str, given: DomainConfig, shortest: Config, longest: Config) -> Domain:
+    if given.categorical is None and (given.epochs is not None or role_of(path).is_switch):
+        low, high = _switch_range(path, given, shortest, longest)
+        return Numeric(low, high, integer=True, log=given.log, step=given.step)
+    return _free_domain(given)
+
+
+def _free_domain(given: DomainConfig) -> Domain:
+    """The domain as the file has it."""
     if given.categorical is not None:
         return Choice(given.categorical)
-    if given.epochs is not None or role_of(path).is_switch:
-        low, high = _switch_range(path, given, base)
-        return Numeric(low, high, integer=True, log=given.log, step=given.step)
     low, high = given.integers or given.floats or (0, 0)
     return Numeric(low, high, integer=given.integers is not None, log=given.log, step=given.step)
 
 
-def _switch_range(path: str, given: DomainConfig, base: Config) -> tuple[int, int]:
-    """Epochs of which each does something else; wider limits are an error, since values outside repeat each other."""
-    never = base.num_epochs + 1
-    only_united = role_of(path).first_stage == 2 or given.epochs == "united" or base.warm_start
-    first = base.stages.bootstrap + (base.stages.intra if only_united else 0) + 1
+def _switch_range(path: str, given: DomainConfig, shortest: Config, longest: Config) -> tuple[int, int]:
+    """Epochs of which each does something else; wider limits are an error, since values outside repeat each other.
+
+    Where the number of epochs is searched too, an epoch may have an effect in some trials alone.
+    """
+    never = longest.num_epochs + 1
+    only_united = role_of(path).first_stage == 2 or given.epochs == "united" or shortest.warm_start
+    first = shortest.stages.bootstrap + (shortest.stages.intra if only_united else 0) + 1
     low, high = given.integers or (first, never)
     if low < first or high > never:
         raise ConfigError(
             f"space.{path}: [{low}, {high}] holds epochs without effect; its range here is [{first}, {never}] "
-            f"({never} = never){', since trials start from warm_start' if base.warm_start else ''}; "
+            f"({never} = never){', since trials start from warm_start' if shortest.warm_start else ''}; "
             f"write {{epochs: united}}"
         )
     return low, high

@@ -11,6 +11,9 @@ _CONSTRAINT = re.compile(r"^\s*([\w.]+)\s*(>=|<=|>|<)\s*([\w.]+)\s*$")
 _ROUNDING = 1e-9
 """Absorbs rounding errors, so that 0.7 - 0.3 holds four steps of 0.1 and not three."""
 
+_OFF_STEP = 1e-6
+"""Part of a step by which a value may miss the grid."""
+
 
 @dataclass(frozen=True)
 class Numeric:
@@ -81,8 +84,13 @@ class Numeric:
         return replace(self, low=min(low, self.high))
 
     def contains(self, value: Any) -> bool:
-        """Returns whether a value lies between the ends; the step is not checked."""
-        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+        """Returns whether it is one of the domain's numbers."""
+        if not isinstance(value, int | float) or isinstance(value, bool) or not self.low <= value <= self.high:
+            return False
+        if self.integer and value != round(value):
+            return False
+        steps = (value - self.low) / self.step if self.step is not None else 0.0
+        return abs(steps - round(steps)) < _OFF_STEP
 
     @property
     def _end(self) -> float:
@@ -95,7 +103,7 @@ class Numeric:
         return math.floor((self.high - self.low) / self.step + _ROUNDING) + 1
 
     def __str__(self) -> str:
-        return f"[{self.low}, {self.high}]"
+        return f"[{self.low}, {self.high}]{'' if self.step is None else f' in steps of {self.step:g}'}"
 
 
 @dataclass(frozen=True)

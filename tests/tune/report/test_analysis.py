@@ -3,7 +3,7 @@ import math
 import pytest
 
 from tests.tune.report.conftest import COST, SCORE, SPACE
-from tune.report.analysis import analyse, importance, rank_agreement
+from tune.report.analysis import _interval, analyse, importance, rank_agreement
 
 
 def test_ranks_importance_and_agreement_of_a_known_score(study):
@@ -16,12 +16,38 @@ def test_ranks_importance_and_agreement_of_a_known_score(study):
     assert findings.importance["clustering.united.eps"] > 0.8
     # it does not exist in every trial
     assert "clustering.united.k3" not in findings.importance
+    assert findings.conditional == ["clustering.united.k3"]
     agreement = {item.signal: item for item in findings.agreement}
     assert agreement["stability"].spearman == pytest.approx(1)
     assert agreement["silhouette"].spearman == pytest.approx(-1)
     assert math.isnan(agreement["clustered_share"].spearman)
     assert agreement["stability"].picked == scores[0]
+    assert agreement["stability"].tied == 1
+    # a constant signal picks all of them
+    assert agreement["clustered_share"].tied == 29
+    assert agreement["clustered_share"].picked == pytest.approx(sum(scores) / 29)
     assert findings.agreement[0].signal == "stability"
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [
+        (3, math.nan, math.nan),
+        (5, 0.1, 1.0),  # even a perfect order of five trials says little
+        (29, 0.99, 1.0),
+    ],
+)
+def test_a_correlation_is_shown_with_how_little_it_is_known(study, count, low, high):
+    rows = analyse(study, SPACE, [SCORE]).ranked[:count]
+    (found,) = (item for item in rank_agreement(rows, "validation_map") if item.signal == "stability")
+    assert found.spearman == pytest.approx(1)
+    assert found.interval == pytest.approx((low, high), abs=0.1, nan_ok=True)
+    assert not found.interval[0] >= found.interval[1]
+
+
+def test_the_interval_is_that_of_a_calculation_by_hand():
+    # r = .5 over 20 trials: tanh(atanh(.5) +- 1.96 sqrt((1 + .125) / 17))
+    assert _interval(0.5, 20) == pytest.approx((0.0451, 0.7832), abs=1e-4)
 
 
 def test_the_front_is_what_nothing_beats(study):

@@ -53,3 +53,16 @@ def test_constraints_are_read(text, greater, smaller, strict):
 def test_other_texts_are_no_constraints(text):
     with pytest.raises(ConfigError, match="PATH >= PATH"):
         Constraint.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("domain", "inside", "outside"),
+    [
+        (Numeric(4, 40, integer=True, step=4), [4, 12, 40], [10, 41, 12.5, True, "12"]),
+        (Numeric(0.3, 0.7, step=0.1), [0.3, 0.4, 0.6000000001, 0.7], [0.45, 0.2]),
+        (Numeric(2, 5, integer=True), [2, 3.0], [2.5]),
+        (Numeric(2, 5), [2.5], [5.1]),
+    ],
+)
+def test_a_domain_holds_the_numbers_of_its_grid_alone(domain, inside, outside):
+    assert [value for value in (*inside, *outside) if domain.contains(value)] == inside
