@@ -1,6 +1,7 @@
 """Sweeps of both fidelities over a real cluster, cut off and taken up again."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -214,10 +215,12 @@ def kill_the_trial(folder: Path, killed: list[int]) -> None:
     """Kills the process of the sweep's first trial once it has trained an epoch."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        actors = list_actors(filters=[("state", "=", "ALIVE"), ("class_name", "=", "FullTrial")], detail=True)
-        if actors and any(folder.glob("trials/*/metrics.jsonl")):
-            killed.append(actors[0].pid)
-            os.kill(actors[0].pid, signal.SIGKILL)
+        # Ray Tune wraps the class, so that its name is another
+        alive = list_actors(filters=[("state", "=", "ALIVE")], detail=True)
+        trials = [actor for actor in alive if re.search("FullTrial|Trainable|_Inner", actor.class_name)]
+        if trials and any(folder.glob("trials/*/metrics.jsonl")):
+            killed.append(trials[0].pid)
+            os.kill(trials[0].pid, signal.SIGKILL)
             return
         time.sleep(0.1)
 
