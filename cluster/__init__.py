@@ -1,1 +1,1 @@
-"""Ray Train around `ecul.engine.fit`, and EMCC as a remote task."""
+"""Training over a Ray cluster: `ecul.engine.fit` in Ray Train workers, the clustering in Ray tasks."""

@@ -1,4 +1,4 @@
-"""Ray's environment, and joining or starting a cluster. `prepare` must run before ray is imported."""
+"""Environment variables of Ray, and joining or starting a cluster. Call `prepare` before ray is imported."""
 
 import importlib.util
 import logging
@@ -20,8 +20,8 @@ DEFAULTS: Mapping[str, str] = {
     "RAY_COLOR_PREFIX": "0",
 }
 
-# The first is Ray's only switch that keeps all sockets on loopback on Linux too; a laptop is not preempted; with few
-# cores Ray ends the idle clustering process after a second, and each epoch would start one anew.
+# The first is Ray's only switch that keeps all sockets on loopback, on Linux too. The second: nobody preempts a laptop.
+# The third: with few cores Ray ends an idle process after a second, and each epoch would start a new one to cluster.
 LOCAL: Mapping[str, str] = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -30,13 +30,13 @@ LOCAL: Mapping[str, str] = {
 
 
 def prepare(*, local: bool = False, health_check_interval_s: float = 0.2, start_timeout_s: float = 60) -> None:
-    """Sets what Ray reads from the environment; what the user has set stays.
+    """Sets the environment variables that Ray reads; those that the user has set stay.
 
-    Token authentication on, usage statistics off, no doubled output, and Train's intervals: its controller passes
-    them on to the workers.
+    Token authentication is on, usage statistics are off, output is not doubled. Train's controller hands its intervals
+    to the workers.
 
     Args:
-        local: a cluster of this process alone is wanted, on loopback only.
+        local: for a cluster that this process starts for itself, on loopback only.
         health_check_interval_s: as in `ClusterConfig`.
         start_timeout_s: as in `ClusterConfig`.
     """

@@ -1,4 +1,4 @@
-"""The epoch's clustering as a Ray task: features go to the object store once, compact labels come back."""
+"""The epoch's clustering as a Ray task: the features go to the object store once, compact labels come back."""
 
 import logging
 import time
@@ -23,7 +23,13 @@ _NOTICE_S = 30.0
 def cluster_bank(
     bank: FeatureBank, request: ClusteringRequest, config: ClusteringTaskConfig
 ) -> tuple[ClusteringResult, float]:
-    """Runs in the task: returns the labels and the seconds it took. `bank` is read-only memory of the object store."""
+    """Returns the labels and the seconds that the clustering took. Runs in the task.
+
+    Args:
+        bank: read-only memory of the object store.
+        request: the clusterings that the epoch needs.
+        config: resources of the task.
+    """
     hide_gpus(config)
     use_threads(task_threads(config))
     from ecul.clustering.pipeline import cluster_epoch
@@ -34,7 +40,7 @@ def cluster_bank(
 
 
 def import_engine(config: ClusteringTaskConfig) -> None:
-    """Runs in a task: what the first clustering would otherwise wait for, several seconds of imports."""
+    """Imports the clustering, which takes seconds, before the first clustering needs it. Runs in a task."""
     hide_gpus(config)
     use_threads(task_threads(config))
     import ecul.clustering.pipeline  # noqa: F401
@@ -44,16 +50,21 @@ class RemoteClustering:
     """A `ClusteringFn` that runs the clustering as a task somewhere in the cluster."""
 
     def __init__(self, config: ClusteringTaskConfig, warn: Callable[[str], None]) -> None:
-        """Takes the task's resources and whom to tell of lost processes."""
+        """Starts nothing yet.
+
+        Args:
+            config: resources, retries and time limit of the task.
+            warn: receives a message for each lost process.
+        """
         self._config = config
         self._warn = warn
 
     def warm_up(self) -> None:
-        """Starts a task's process beside the opening of the data and the first embedding; nobody waits for it."""
+        """Starts a task's process while the data is opened and first embedded; nothing waits for it."""
         ray.remote(import_engine).options(**task_options(self._config, "clustering")).remote(self._config)
 
     def __call__(self, bank: FeatureBank, request: ClusteringRequest) -> ClusteringResult:
-        """Returns the epoch's pseudo-labels, with the transfer's figures among the diagnostics.
+        """Returns the epoch's pseudo-labels, with times and size of the transfer among the diagnostics.
 
         Raises:
             TrainingError: processes were lost more often than `max_retries`, or `timeout_s` passed.
@@ -85,20 +96,20 @@ class RemoteClustering:
             task = ray.remote(cluster_bank).options(**task_options(self._config, "clustering"))
             result, seconds = wait(task.remote(reference, request, self._config))
         total = time.perf_counter() - start
-        figures = {
+        transfer = {
             "task/put_seconds": put_seconds,
             "task/seconds": seconds,
             "task/overhead_seconds": total - seconds,
             "task/object_mib": bank.features.nbytes / 2**20,
             "task/attempts": attempt + 1.0,
         }
-        return replace(result, diagnostics=dict(result.diagnostics) | figures)
+        return replace(result, diagnostics=dict(result.diagnostics) | transfer)
 
     def _wait_until(self, deadline: float) -> Callable[[Any], Any]:
-        """Returns a `ray.get` that says why it waits and ends at the deadline."""
+        """Returns a `ray.get` that logs once what it waits for, and raises at the deadline."""
 
         def wait(reference: Any) -> Any:
-            told = False
+            noticed = False
             while not ray.wait([reference], timeout=min(_NOTICE_S, max(0.0, deadline - time.monotonic())))[0]:
                 free = ray.available_resources()
                 state = f"free now: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs"
@@ -107,9 +118,9 @@ class RemoteClustering:
                         f"the clustering did not end within clustering.timeout_s={self._config.timeout_s:g} s; "
                         f"it needs {self._config.num_cpus:g} CPUs, {self._config.num_gpus:g} GPUs; {state}"
                     )
-                if not told:
+                if not noticed:
                     log.info("waiting for the clustering; %s", state)
-                    told = True
+                    noticed = True
             return ray.get(reference)
 
         return wait

@@ -55,7 +55,11 @@ class RunFolder:
     """
 
     def __init__(self, storage: str, name: str) -> None:
-        """Takes the storage that all runs share (a path or URI) and the run's name.
+        """Opens the storage; the folder itself may be missing.
+
+        Args:
+            storage: path or URI that all runs share.
+            name: of the run.
 
         Raises:
             ConfigError: the storage is of an unknown kind or cannot be reached.
@@ -72,18 +76,18 @@ class RunFolder:
         return Path(self.path) if isinstance(self.filesystem, arrow_fs.LocalFileSystem) else None
 
     def exists(self, name: str = "") -> bool:
-        """Whether the folder, or a file in it, is there."""
+        """Returns whether the folder, or a file in it, exists."""
         return self.filesystem.get_file_info(self._join(name)).type != arrow_fs.FileType.NotFound
 
     def read(self, name: str) -> bytes | None:
-        """Returns the content of a file, or None where there is none."""
+        """Returns the content of a file, or None if it does not exist."""
         if not self.exists(name):
             return None
         with self.filesystem.open_input_stream(self._join(name)) as stream:
             return stream.read()
 
     def write(self, name: str, content: bytes) -> None:
-        """Replaces a file; in one step where it can be renamed."""
+        """Replaces a file; in one step if the storage can rename."""
         self.filesystem.create_dir(self.path, recursive=True)
         target = self._join(name)
         partial = target if self.local is None else f"{target}.partial"
@@ -93,7 +97,7 @@ class RunFolder:
             self.filesystem.move(partial, target)
 
     def append(self, name: str, line: Mapping[str, Any]) -> None:
-        """Adds a line of JSON to a file; storage that cannot append has it written anew."""
+        """Adds a line of JSON to a file; on storage that cannot append, the whole file is written again."""
         text = (json.dumps(dict(line)) + "\n").encode()
         if self.local is None:
             self.write(name, (self.read(name) or b"") + text)
@@ -103,12 +107,12 @@ class RunFolder:
             file.write(text)
 
     def read_json(self, name: str) -> Any | None:
-        """Returns a file's JSON, or None where there is no file."""
+        """Returns a file's JSON, or None if it does not exist."""
         content = self.read(name)
         return None if content is None else json.loads(content)
 
     def upload(self, source: Path) -> None:
-        """Copies the files directly inside a local folder here."""
+        """Copies the files of a local folder, without its sub-folders, into this one."""
         self.filesystem.create_dir(self.path, recursive=True)
         for file in sorted(source.iterdir()):
             if file.is_file():
@@ -129,9 +133,9 @@ class RunFolder:
         )
 
     def drop_broken_snapshot(self) -> bool:
-        """Removes Train's list of checkpoints where it was cut short or names lost ones; returns whether it did.
+        """Removes Train's list of checkpoints if it is truncated or names lost ones; returns whether it did.
 
-        The newest readable checkpoint is then looked for in the folder itself.
+        The run then continues from the newest readable checkpoint in the folder.
         """
         content = self.read(SNAPSHOT_FILE)
         if content is None:
@@ -150,7 +154,7 @@ class RunFolder:
 
 
 def record_event(folder: RunFolder, event: str, **details: Any) -> None:
-    """Adds a line to the run's events: when, what, and details."""
+    """Adds a line to the run's events: the time, the event's name, and its details."""
     folder.append(
         EVENTS_FILE, {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **details}
     )
@@ -162,7 +166,7 @@ def epoch_records(folder: RunFolder) -> list[dict[str, float]]:
 
 
 def read_settings(folder: RunFolder) -> dict[str, Any]:
-    """Returns what a run was started with.
+    """Returns the settings that a run was started with.
 
     Raises:
         CheckpointError: there is no such run.

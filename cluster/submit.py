@@ -1,4 +1,4 @@
-"""`python -m cluster.submit`: send a command to a Ray cluster as a job, and follow, ask for or stop one."""
+"""`python -m cluster.submit`: submit a command to a Ray cluster as a job; follow, query or stop a job."""
 
 import argparse
 import asyncio
@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
     parser = Parser(
         prog="python -m cluster.submit",
-        description="Send a command to a Ray cluster as a job. Its exit code is the job's where --follow is given.",
+        description="Submit a command to a Ray cluster as a job. With --follow the exit code is the job's.",
     )
     parser.add_argument("--address", default="http://127.0.0.1:8265", metavar="URL", help="of the cluster's dashboard")
     parser.add_argument("--config", metavar="FILE", help="without a command: train this configuration over the cluster")
@@ -33,10 +33,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit-mib", type=float, default=50, metavar="N", help="largest upload (default 50)")
     parser.add_argument("--env", action="append", default=[], metavar="K=V", help="environment variable of the job")
     parser.add_argument("--name", metavar="ID", help="of the job (default: made by Ray)")
-    parser.add_argument("--follow", action="store_true", help="show its output until it ends, and end with its code")
-    parser.add_argument("--status", metavar="ID", help="say how a job is doing, and nothing else")
-    parser.add_argument("--logs", metavar="ID", help="show a job's output so far, and nothing else")
-    parser.add_argument("--stop", metavar="ID", help="stop a job, and nothing else")
+    parser.add_argument("--follow", action="store_true", help="print its output until it ends; exit with its code")
+    parser.add_argument("--status", metavar="ID", help="print a job's status and do nothing else")
+    parser.add_argument("--logs", metavar="ID", help="print a job's output so far and do nothing else")
+    parser.add_argument("--stop", metavar="ID", help="stop a job and do nothing else")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- COMMAND ...")
     return parser
 
@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace) -> int:
     try:
         return follow(client, job)
     except KeyboardInterrupt:
-        sys.stderr.write(f"job {job} goes on; stop it with: python -m cluster.submit --stop {job}\n")
+        sys.stderr.write(f"job {job} still runs; stop it with: python -m cluster.submit --stop {job}\n")
         raise
 
 

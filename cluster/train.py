@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--name", metavar="NAME", help="of the run; its folder is STORAGE/NAME (default: date and time)"
     )
-    parser.add_argument("--resume", metavar="NAME", help="go on with a stopped run of this name")
+    parser.add_argument("--resume", metavar="NAME", help="continue the stopped run of this name")
     parser.add_argument(
         "--tracker", default="none", metavar="KIND", help="experiment tracker: none, wandb, tensorboard"
     )
@@ -73,7 +73,7 @@ def _train(args: argparse.Namespace) -> int:
     folder = RunFolder(args.storage, name)
     trainer = build_trainer(config, cluster, name=name, storage=args.storage, tracker=args.tracker)
     if args.resume and folder.drop_broken_snapshot():
-        sys.stderr.write(f"{folder.uri}: Ray's list of checkpoints was broken; going on from the newest readable one\n")
+        sys.stderr.write(f"{folder.uri}: Ray's list of checkpoints was broken; the newest readable one is used\n")
     folder.write(SETTINGS_FILE, _settings(config, cluster))
     result = run(trainer)
     sys.stdout.write(summary_table(result.retrieval) + "\n")
@@ -125,7 +125,7 @@ def _settings(config: Config, cluster: ClusterConfig) -> bytes:
 
 
 def _workers(text: str) -> int | list[int]:
-    """`4` or `2:8`."""
+    """Parses `4` or `2:8`."""
     try:
         numbers = [int(part) for part in text.split(":")]
     except ValueError:

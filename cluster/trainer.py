@@ -1,4 +1,4 @@
-"""From configuration to a Ray `TorchTrainer`, and from its outcome to ours."""
+"""From a configuration to a Ray `TorchTrainer`, and from its outcome to a `FitResult` or one of our errors."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -30,17 +30,17 @@ def build_trainer(
     callbacks: Sequence[ray.train.UserCallback] = (),
     tracker: str = "none",
 ) -> TorchTrainer:
-    """Returns a trainer whose `fit` trains on the cluster that this process has joined.
+    """Returns a trainer that trains on the cluster that this process has joined; `run` runs it.
 
-    An equal name and storage go on from the newest checkpoint there. `run` turns its outcome into ours.
+    If the name and storage are those of an earlier run, training continues from its newest checkpoint.
 
     Args:
         config: all settings of the training.
-        cluster: how it is laid over the cluster.
+        cluster: workers and their resources.
         name: of the run; its folder is `storage`/`name`.
         storage: path or URI that all nodes share.
-        callbacks: run in the controller; besides ours.
-        tracker: experiment tracker: `none`, or one of `cluster.tracking`.
+        callbacks: run in Train's controller, besides ours.
+        tracker: one of `cluster.tracking.interface.TRACKERS`.
 
     Raises:
         ConfigError: the cluster is too small, or the batch cannot be divided.
@@ -63,7 +63,7 @@ def build_trainer(
 
 
 def _train_worker(settings: dict[str, Any]) -> FitResult | None:
-    """The training, imported where it runs: the driver and Train's controller do not wait for it."""
+    """Trains in a worker. The import is here so that the driver and Train's controller do not wait for it."""
     from cluster.worker import train_worker
 
     return train_worker(settings)
@@ -102,7 +102,7 @@ def living_nodes() -> list[Mapping[str, float]]:
 
 
 def fitted(cluster: ClusterConfig, nodes: Sequence[Mapping[str, float]]) -> ClusterConfig:
-    """Returns the configuration with an elastic run's most workers lowered so that the clustering has room.
+    """Returns the configuration; an elastic run has its most workers lowered so that the clustering has room.
 
     Raises:
         ConfigError: even the fewest workers do not fit.
@@ -139,13 +139,14 @@ def run(trainer: TorchTrainer) -> FitResult:
 
 
 class FailureEvents(ray.train.UserCallback):
-    """Notes lost workers in the run's events, and ends the run at once where a new attempt would fail alike."""
+    """Records lost workers in the run's events; ends the run at once if a new attempt would fail in the same way."""
 
     def __init__(self, folder: RunFolder) -> None:
+        """`folder` is the run's."""
         self._folder = folder
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Called in the controller after workers died or raised.
+        """Is called in the controller after workers died or raised.
 
         Raises:
             EculError: one that a worker raised; Train does not retry after an error of a callback.

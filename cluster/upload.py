@@ -11,13 +11,13 @@ EXCLUDES = (".git", ".venv", "venv", "runs", "wandb", "demo", "__pycache__", "*.
 
 
 def upload_files(folder: Path, excludes: tuple[str, ...] = EXCLUDES) -> dict[str, int]:
-    """Returns the bytes of each file that Ray would upload, by its path in the folder.
+    """Returns the size in bytes of each file that Ray would upload, by its path in the folder.
 
     Args:
         folder: the working directory.
         excludes: patterns as in .gitignore, besides the folder's own .gitignore and .rayignore.
     """
-    # Ray's own walk, so that what is measured is what is sent; it has no public name.
+    # Ray's own function, so that the files measured are the files sent; it has no public name.
     from ray._private.runtime_env.packaging import _dir_travel, _get_excludes
 
     quiet = logging.getLogger(f"{__name__}.walk")
@@ -33,7 +33,7 @@ def upload_files(folder: Path, excludes: tuple[str, ...] = EXCLUDES) -> dict[str
 
 
 def check_upload(folder: Path, *, limit_mib: float) -> int:
-    """Returns the bytes of the working directory.
+    """Returns the size of the upload in bytes.
 
     Raises:
         ConfigError: there is no such folder, or it holds more than `limit_mib`; the text names the largest files.

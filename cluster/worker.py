@@ -1,4 +1,4 @@
-"""The training function of a Ray worker: `ecul.engine.fit` with Ray's hooks."""
+"""The training function of a Ray worker: `ecul.engine.fit` with Ray's clustering, reports and checkpoints."""
 
 import logging
 from typing import Any
@@ -22,13 +22,13 @@ STORAGE_MARKER = ".validate_storage_marker"
 
 
 def train_worker(settings: dict[str, Any]) -> FitResult | None:
-    """Trains in each worker; returns the result on rank 0.
+    """Trains; returns the result on rank 0 and None on the other ranks.
 
     Args:
         settings: plain data, see `cluster.trainer.worker_settings`.
 
     Raises:
-        EculError: bad data or settings, or training that cannot go on; the run then stops without new attempts.
+        EculError: bad data or settings, or a training that cannot continue; the run ends without a new attempt.
     """
     quieten()
     cluster = parse_cluster_config(settings["cluster"])
@@ -48,12 +48,12 @@ def train_worker(settings: dict[str, Any]) -> FitResult | None:
 
 
 def worker_threads(cluster: ClusterConfig) -> int:
-    """Torch threads of a worker; Ray alone would leave one."""
+    """Returns the torch threads of a worker; Ray itself sets one."""
     return cluster.threads_per_worker or max(1, int(cluster.cpus_per_worker))
 
 
 def quieten() -> None:
-    """Lets our own lines and everyone's warnings through, and nothing else."""
+    """Logs our own messages and everyone's warnings, and nothing else."""
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     for name in ("ecul", "cluster"):

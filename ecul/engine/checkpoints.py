@@ -76,7 +76,7 @@ class LocalStore:
                 shutil.rmtree(old.parent)
 
     def load(self) -> dict[str, Any] | None:
-        """Returns the newest checkpoint, or None where there is none.
+        """Returns the newest checkpoint, or None if there is none.
 
         Raises:
             CheckpointError: the newest one cannot be read and the one before was not asked for.

@@ -57,7 +57,7 @@ def _warm_start(config: Config) -> dict[str, Any] | None:
     if checkpoint["epoch"] > first_united:
         raise ConfigError(
             f"warm_start {config.warm_start} is of epoch {checkpoint['epoch']}, expected at most {first_united} "
-            "(stages.bootstrap + stages.intra), so that stage 2 is trained anew"
+            "(stages.bootstrap + stages.intra), so that all of stage 2 is trained"
         )
     return checkpoint
 

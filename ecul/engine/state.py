@@ -40,7 +40,7 @@ class TrainState:
     fallbacks: int = 0
 
     def checkpoint(self, config: Config) -> dict[str, Any]:
-        """Returns everything needed to go on, as tensors and plain values that `weights_only` loading accepts."""
+        """Returns all that a resumed run needs, as tensors and plain values that `weights_only` loading accepts."""
         return {
             "format": _FORMAT,
             "version": __version__,
@@ -54,7 +54,7 @@ class TrainState:
         }
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
-        """Takes over the state of a checkpoint.
+        """Sets the state to that of a checkpoint.
 
         Raises:
             CheckpointError: it is of another network.

@@ -1,4 +1,8 @@
-"""One Ray cluster for all of these tests, started at the first that needs it, and what they compare."""
+"""One Ray cluster for all of these tests, started at the first that needs it, and the runs that they compare with.
+
+Most of a small training over Ray is the start of processes, during which a second core is idle. So undisturbed runs are
+trained once, side by side, and every test that compares with them shares them.
+"""
 
 import importlib.util
 import os
@@ -19,7 +23,7 @@ from ecul.config import Config
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit
 from ecul.engine.run_directory import RunDirectory
-from tests.with_ray.runs import SmallCluster, free_port
+from tests.with_ray.runs import InBackground, SmallCluster, free_port, train
 
 THIRD_PARTY = (
     "ignore::DeprecationWarning:ray",
@@ -41,10 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[SmallCluster]:
-    """A head with 6 logical CPUs on loopback."""
+    """A head with 12 logical CPUs on loopback."""
     temp = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
+    (temp / "ray").mkdir()
     before = dict(os.environ)
     os.environ |= {
+        "RAY_TMPDIR": str(temp),  # Ray notes the newest cluster's address in a folder `ray` there, which must exist
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
         "OMP_NUM_THREADS": "1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -56,7 +62,7 @@ def ray_cluster() -> Iterator[SmallCluster]:
     handle = Cluster(
         initialize_head=True,
         head_node_args={
-            "num_cpus": 6,
+            "num_cpus": 12,
             "include_dashboard": importlib.util.find_spec("aiohttp_cors") is not None,
             "dashboard_port": free_port(),
             "node_ip_address": "127.0.0.1",
@@ -109,3 +115,21 @@ def local_run(frozen_config: Config, tmp_path_factory: pytest.TempPathFactory) -
         store=LocalStore(folder, keep=9),
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[int, Path]:
+    """The same training over Ray by its number of workers, with nothing that happens to it."""
+    storage = tmp_path_factory.mktemp("undisturbed")
+
+    def of(num_workers: int) -> Callable[[], Path]:
+        cluster = small({"num_workers": num_workers})
+        return lambda: train(frozen_config, cluster, storage, f"run{num_workers}")
+
+    started = {num_workers: InBackground(of(num_workers)) for num_workers in (1, 2, 4)}
+    return {num_workers: training.result(300) for num_workers, training in started.items()}

@@ -3,9 +3,11 @@
 import json
 import random
 import socket
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -14,6 +16,7 @@ from ecul.config import Config
 from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
 from ecul.engine.run_directory import read_records
 
+T = TypeVar("T")
 _CHANGING = ("seconds", "images_per_second", "task/", "gpu_memory")
 
 
@@ -32,6 +35,31 @@ class SmallCluster:
     address: str
     dashboard: str | None
     environment: dict[str, str]
+
+
+class InBackground(threading.Thread, Generic[T]):
+    """Work beside the test's main thread, started at once. Nodes can be added in the main thread only."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self._outcome: list[T] = []
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._outcome.append(self._work())
+        except BaseException as error:
+            self._error = error
+
+    def result(self, timeout: float) -> T:
+        """What the work returned; raises what it raised."""
+        self.join(timeout)
+        assert not self.is_alive(), f"not done within {timeout:g} s"
+        if self._error is not None:
+            raise self._error
+        return self._outcome[0]
 
 
 def train(config: Config, cluster: ClusterConfig, storage: Path, name: str) -> Path:

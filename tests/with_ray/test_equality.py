@@ -1,24 +1,18 @@
 """The distributed training computes what the local one computes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from cluster.config import ClusterConfig
 from ecul.config import Config
-from tests.with_ray.runs import SmallCluster, assert_same_run, events, numbers, state, train
+from tests.with_ray.runs import assert_same_run, events, numbers, state
 
 
 def test_one_worker_computes_the_bits_of_the_local_command(
-    ray_cluster: SmallCluster,
-    small: Callable[..., ClusterConfig],
-    frozen_config: Config,
-    local_run: Path,
-    tmp_path: Path,
+    undisturbed: dict[int, Path], frozen_config: Config, local_run: Path
 ):
-    folder = train(frozen_config, small(), tmp_path, "one")
+    folder = undisturbed[1]
     assert_same_run(folder, local_run)
     assert {path.name for path in local_run.iterdir()} <= {path.name for path in folder.iterdir()}
     assert [event["event"] for event in events(folder)] == ["training", "finished"]
@@ -27,14 +21,9 @@ def test_one_worker_computes_the_bits_of_the_local_command(
 
 @pytest.mark.parametrize("num_workers", [2, 4])
 def test_the_number_of_workers_changes_only_the_rounding(
-    ray_cluster: SmallCluster,
-    small: Callable[..., ClusterConfig],
-    frozen_config: Config,
-    local_run: Path,
-    tmp_path: Path,
-    num_workers: int,
+    undisturbed: dict[int, Path], local_run: Path, num_workers: int
 ):
-    folder = train(frozen_config, small({"num_workers": num_workers}), tmp_path, "several")
+    folder = undisturbed[num_workers]
     torch.testing.assert_close(state(folder)["labels"], state(local_run)["labels"], rtol=0, atol=0)
     for mine, theirs in zip(numbers(folder), numbers(local_run), strict=True):
         assert {key for key in mine if not key.startswith("rank")} == set(theirs)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from ecul.config import Config
 from ecul.settings import config_tree
-from tests.with_ray.runs import assert_same_run, free_port
+from tests.with_ray.runs import InBackground, assert_same_run, free_port
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
@@ -60,7 +61,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path_factory.mktemp("home")),
     }
-    options = ["--head", "--block", "--num-cpus=3", f"--port={port}", "--node-ip-address=127.0.0.1"]
+    options = ["--head", "--block", "--num-cpus=4", f"--port={port}", "--node-ip-address=127.0.0.1"]
     options += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
     options += ["--object-store-memory=100000000", f"--temp-dir={tmp_path_factory.mktemp('j')}"]
     log = tmp_path_factory.mktemp("log") / "head.log"
@@ -77,9 +78,9 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     yield Head(f"http://127.0.0.1:{dashboard}", environment)
     process.terminate()
     try:
-        process.wait(20)
+        process.wait(2)  # a head with jobs behind it takes longer than is worth waiting for
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -88,42 +89,51 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_submitted_training_ends_as_the_local_one(head: Head, frozen_config: Config, local_run: Path, tmp_path: Path):
-    (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
-    done = head.call(
-        "cluster.submit", "--address", head.url, "--follow", "--",
-        "python", "-m", "cluster.train", "--config", str(tmp_path / "config.json"), "--cpu",
-        "--storage", str(tmp_path), "--name", "run",
-    )  # fmt: skip
+@dataclass
+class Submitted:
+    """Trainings that were submitted as jobs, side by side."""
+
+    storage: Path
+    ours: InBackground[subprocess.CompletedProcess[str]]
+    rays: InBackground[subprocess.CompletedProcess[str]]
+    too_large: InBackground[subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def submitted(head: Head, frozen_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Submitted:
+    storage = tmp_path_factory.mktemp("jobs")
+    (storage / "config.json").write_text(json.dumps(config_tree(frozen_config)))
+    train = ["python", "-m", "cluster.train", "--config", str(storage / "config.json"), "--cpu"]
+    train += ["--storage", str(storage)]
+    ours = ["cluster.submit", "--address", head.url, "--follow", "--", *train]
+    rays = ["ray.scripts.scripts", "job", "submit", "--address", head.url, "--working-dir", ".", "--", *train]
+    return Submitted(
+        storage=storage,
+        ours=InBackground(lambda: head.call(*ours, "--name", "ours")),
+        rays=InBackground(lambda: head.call(*rays, "--name", "rays")),
+        too_large=InBackground(lambda: head.call(*ours, "--name", "large", "--workers", "4")),
+    )
+
+
+def test_a_submitted_training_ends_as_the_local_one(submitted: Submitted, local_run: Path):
+    done = submitted.ours.result(300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "epoch   3  stage 2" in done.stdout
     assert "sysu_all_single" in done.stdout
-    assert_same_run(tmp_path / "run", local_run)
+    assert_same_run(submitted.storage / "ours", local_run)
 
 
-def test_a_plain_ray_job_submit_ends_as_the_local_one(
-    head: Head, frozen_config: Config, local_run: Path, tmp_path: Path
-):
-    (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
-    done = head.call(
-        "ray.scripts.scripts", "job", "submit", "--address", head.url, "--working-dir", ".", "--",
-        "python", "-m", "cluster.train", "--config", str(tmp_path / "config.json"), "--cpu",
-        "--storage", str(tmp_path), "--name", "run",
-    )  # fmt: skip
+def test_a_plain_ray_job_submit_ends_as_the_local_one(submitted: Submitted, local_run: Path):
+    done = submitted.rays.result(300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_same_run(tmp_path / "run", local_run)
+    assert_same_run(submitted.storage / "rays", local_run)
 
 
-def test_the_exit_code_is_the_jobs_and_too_small_is_said(head: Head, frozen_config: Config, tmp_path: Path):
-    (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
-    done = head.call(
-        "cluster.submit", "--address", head.url, "--follow", "--",
-        "python", "-m", "cluster.train", "--config", str(tmp_path / "config.json"), "--cpu", "--workers", "4",
-        "--storage", str(tmp_path), "--name", "run",
-    )  # fmt: skip
+def test_the_exit_code_is_the_jobs_and_too_small_is_said(submitted: Submitted):
+    done = submitted.too_large.result(300)
     assert done.returncode == 2
     assert (
-        "the cluster is too small: 4 workers of 1 CPU and the clustering of 1 CPU need CPU 5 (there: 3)" in done.stdout
+        "the cluster is too small: 4 workers of 1 CPU and the clustering of 1 CPU need CPU 5 (there: 4)" in done.stdout
     )
 
 
