@@ -127,7 +127,7 @@ def _sum(nodes: Sequence[Resources]) -> dict[str, float]:
 
 def _message(config: ClusterConfig, demand: Demand, available: Resources, short: Sequence[str]) -> str:
     need = demand.total()
-    parts = ", ".join(f"{name} {need[name]:g} (there: {available.get(name, 0):g})" for name in short)
+    parts = ", ".join(f"{name} {need[name]:g} (available: {available.get(name, 0):g})" for name in short)
     text = (
         f"the cluster is too small: {demand.num_workers} workers of {_text(demand.worker)} and the clustering of "
         f"{_text(demand.task)} need {parts}"

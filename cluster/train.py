@@ -12,6 +12,7 @@ from cluster.environment import connect, prepare
 from cluster.names import checked_name
 from cluster.paths import with_absolute_paths
 from cluster.storage import SETTINGS_FILE, RunFolder, read_settings
+from cluster.tracking.interface import TRACKERS
 from ecul.config import Config
 from ecul.console import Parser, run_command
 from ecul.errors import ConfigError
@@ -39,9 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--name", metavar="NAME", help="of the run; its folder is STORAGE/NAME (default: date and time)"
     )
     parser.add_argument("--resume", metavar="NAME", help="continue the stopped run of this name")
-    parser.add_argument(
-        "--tracker", default="none", metavar="KIND", help="experiment tracker: none, wandb, tensorboard"
-    )
+    parser.add_argument("--tracker", default="none", choices=TRACKERS, help="experiment tracker (default: none)")
     parser.add_argument("--profile", action="store_true", help="leave a torch profiler trace of some steps in the run")
     return parser
 

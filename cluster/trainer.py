@@ -9,7 +9,7 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from cluster.capacity import capped_workers, check_batch, check_capacity
-from cluster.config import ClusterConfig
+from cluster.config import ClusterConfig, with_clustering_threads
 from cluster.failures import describe
 from cluster.paths import with_absolute_paths
 from cluster.storage import RunFolder, record_event, resolve_storage
@@ -43,10 +43,10 @@ def build_trainer(
         tracker: one of `cluster.tracking.interface.TRACKERS`.
 
     Raises:
-        ConfigError: the cluster is too small, or the batch cannot be divided.
+        ConfigError: the cluster is too small, the batch cannot be divided, or two settings contradict each other.
     """
     check_batch(cluster, config.batch.batch_size)
-    cluster = fitted(cluster, living_nodes())
+    cluster = with_clustering_threads(fitted(cluster, living_nodes()), config.clustering.num_threads)
     folder = RunFolder(storage, name)
     return TorchTrainer(
         _train_worker,

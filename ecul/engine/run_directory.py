@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult, Record, Reporter
-from ecul.files import write_atomically
+from ecul.files import replacing, write_atomically
 from ecul.settings import config_tree
 from ecul.types import RetrievalResult
 
@@ -78,7 +78,8 @@ class RunDirectory(Reporter):
 
     def picture(self, name: str, content: bytes) -> None:
         """Writes a picture."""
-        (self._path / f"{name}.png").write_bytes(content)
+        with replacing(self._path / f"{name}.png") as partial:
+            partial.write_bytes(content)
 
     def finish(self, result: FitResult) -> None:
         """Writes the final metrics."""

@@ -22,7 +22,7 @@ def test_a_cluster_that_is_too_small_is_refused_with_the_numbers():
     with pytest.raises(ConfigError) as error:
         check_capacity(config(num_workers=2), [{"CPU": 2}])
     assert str(error.value) == (
-        "the cluster is too small: 2 workers of 1 CPU and the clustering of 1 CPU need CPU 3 (there: 2); use fewer "
+        "the cluster is too small: 2 workers of 1 CPU and the clustering of 1 CPU need CPU 3 (available: 2); use fewer "
         "--workers, or --cluster-set clustering.borrow=true to cluster on the CPUs of the waiting workers, or "
         "autoscaling: true"
     )
@@ -31,7 +31,7 @@ def test_a_cluster_that_is_too_small_is_refused_with_the_numbers():
 
 
 def test_missing_gpus_are_named():
-    with pytest.raises(ConfigError, match=r"need GPU 2 \(there: 0\).*--cpu"):
+    with pytest.raises(ConfigError, match=r"need GPU 2 \(available: 0\).*--cpu"):
         check_capacity(load_cluster_config(None, {"num_workers": 2, "clustering.borrow": True}), [{"CPU": 8}])
 
 

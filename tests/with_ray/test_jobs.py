@@ -133,7 +133,8 @@ def test_the_exit_code_is_the_jobs_and_too_small_is_said(submitted: Submitted):
     done = submitted.too_large.result(300)
     assert done.returncode == 2
     assert (
-        "the cluster is too small: 4 workers of 1 CPU and the clustering of 1 CPU need CPU 5 (there: 4)" in done.stdout
+        "the cluster is too small: 4 workers of 1 CPU and the clustering of 1 CPU need CPU 5 (available: 4)"
+        in done.stdout
     )
 
 

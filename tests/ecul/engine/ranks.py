@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ecul import runtime
 from ecul.config import Config
-from ecul.data.loaders import local_slice
+from ecul.data.batches import local_slice
 from ecul.engine.memories import Memories, StepBatch, UpdateRules
 from ecul.engine.step import FiniteWatch, take_step
 
