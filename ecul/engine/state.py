@@ -1,6 +1,7 @@
-"""What changes during training, and its checkpoint form.
+"""What changes during training, and how a checkpoint holds it.
 
-All other randomness is a function of (seed, epoch, step), so the generators need no state of their own.
+A checkpoint needs no state of random generators but torch's own: all other randomness is a function of
+(seed, epoch, step).
 """
 
 import json
@@ -28,6 +29,8 @@ class TrainState:
     """The mutable state of a run.
 
     Attributes:
+        model: the network, without the wrappers of distributed training.
+        optimizer: of the model's parameters.
         epoch: epochs finished.
         labels: the newest usable pseudo-labels, kept for the fallback.
         fallbacks: epochs that had to fall back.
