@@ -1,12 +1,16 @@
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from ecul.engine.checkpoints import LocalStore, find_checkpoint, read_checkpoint
+from ecul.config import Config
+from ecul.engine.checkpoints import LocalStore, find_checkpoint, network_of, open_run, read_checkpoint
+from ecul.engine.state import TrainState
 from ecul.errors import CheckpointError
+from ecul.models.backbone import build_model
 
 
 def checkpoint(epoch: int) -> dict[str, object]:
@@ -80,3 +84,18 @@ def test_an_interrupt_waits_until_the_checkpoint_is_written(tmp_path: Path, monk
     with pytest.raises(KeyboardInterrupt):
         store.save(checkpoint(1), {})
     assert (store.load() or {})["epoch"] == 1
+
+
+def test_a_run_is_opened_with_its_configuration_and_network(tiny_config: Callable[..., Config], tmp_path: Path):
+    config = tiny_config()
+    model = build_model("small")
+    state = TrainState(model, torch.optim.Adam(model.parameters()), epoch=2)
+    LocalStore(tmp_path).save(state.checkpoint(config), {})
+    opened, checkpoint = open_run(tmp_path)
+    assert (opened, checkpoint["epoch"]) == (config, 2)
+    assert open_run(find_checkpoint(tmp_path))[0] == config
+    network = network_of(opened, checkpoint).state_dict()
+    assert all(torch.equal(value, network[name]) for name, value in model.state_dict().items())
+    other = tiny_config({"model.backbone": "agw_resnet50"})
+    with pytest.raises(CheckpointError, match="does not fit the configured network"):
+        network_of(other, checkpoint)
