@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -86,6 +87,18 @@ def state(folder: Path) -> dict[str, Any]:
 def events(folder: Path) -> list[dict[str, Any]]:
     """Returns what the run directory says happened."""
     return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+
+
+def seconds_after(marker: Path, folder: Path) -> dict[str, float]:
+    """Seconds from the fault to the first event of each kind after it, as the run directory tells them."""
+    died = float(marker.read_text())
+    after: dict[str, float] = {}
+    for event in events(folder):
+        seconds = datetime.fromisoformat(event["time"]).timestamp() - died
+        if seconds > 0:
+            after.setdefault(event["event"], seconds)
+    print("after the fault:", ", ".join(f"{event} {seconds:.1f} s" for event, seconds in after.items()))  # pytest -rP
+    return after
 
 
 def assert_same_run(one: Path, other: Path) -> None:

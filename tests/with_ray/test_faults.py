@@ -1,15 +1,8 @@
 """Something is really killed; the training ends as if nothing had happened, and the run directory tells of it."""
 
-import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,87 +15,31 @@ from cluster.config import ClusterConfig
 from cluster.trainer import build_trainer, run
 from ecul.config import Config
 from ecul.errors import TrainingError
-from ecul.settings import config_tree
 from tests.with_ray import faults
-from tests.with_ray.runs import InBackground, SmallCluster, assert_same_run, events, state
+from tests.with_ray.runs import InBackground, SmallCluster, assert_same_run, events, seconds_after, state
 
 faults.by_value()
-LOSS_IS_NAN = "epoch 1, step 1: the loss is nan"
 
 
-@dataclass
-class Fault:
-    """A training with a fault, under way beside others.
-
-    Attributes:
-        folder: of the run.
-        marker: a file with the time of the fault, once it has happened.
-        training: ends with the training; what it returns depends on the fault.
-        epoch: in which the fault happens.
-    """
-
-    folder: Path
-    marker: Path
-    training: InBackground[Any]
-    epoch: int = 1
-
-
-def disturbed(config: Config, cluster: ClusterConfig, storage: Path, *laid: Callable[[], None]) -> None:
-    """Trains with faults."""
+def disturbed(config: Config, cluster: ClusterConfig, storage: Path, *laid: Callable[[], None]) -> Path:
+    """Trains with faults and returns the run's folder."""
     trainer = build_trainer(config, cluster, name="run", storage=str(storage))
     trainer.train_loop_per_worker = faults.with_faults(*laid)
     run(trainer)
+    return storage / "run"
 
 
-@pytest.fixture(scope="module")
-def side_by_side(
-    ray_cluster: SmallCluster,
-    small: Callable[..., ClusterConfig],
-    frozen_config: Config,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Fault]:
-    """The faults that need no node of their own, at the same time."""
+def test_a_worker_that_dies_in_a_step_is_replaced(
+    small: Callable[..., ClusterConfig], frozen_config: Config, undisturbed: dict[int, Path], tmp_path: Path
+):
+    marker = tmp_path / "died"
     # another place each time; a failure prints it
     epoch, step = random.randint(1, frozen_config.num_epochs), random.randint(1, frozen_config.stages.iterations)
     print(f"rank 1 dies before step {step} of epoch {epoch}")
-
-    def begin(name: str, lay: Callable[[Path], Callable[[], None]], num_workers: int = 1, epoch: int = 1) -> Fault:
-        folder = tmp_path_factory.mktemp(name)
-        laid, cluster = lay(folder / "marker"), small({"num_workers": num_workers})
-        training = InBackground(lambda: disturbed(frozen_config, cluster, folder, laid))
-        return Fault(folder / "run", folder / "marker", training, epoch)
-
-    driver = tmp_path_factory.mktemp("driver")
-    return {
-        "worker": begin("worker", lambda marker: faults.die_in_step(marker, rank=1, epoch=epoch, step=step), 2, epoch),
-        "clustering": begin("clustering", lambda marker: faults.in_clustering(marker, faults.die)),
-        "error": begin("error", lambda marker: faults.fail_in_step(marker, TrainingError(LOSS_IS_NAN), epoch=1)),
-        "driver": Fault(
-            driver / "run",
-            driver / "marker",
-            InBackground(lambda: kill_and_resume(ray_cluster, frozen_config, driver)),
-            epoch=2,
-        ),
-    }
-
-
-def seconds_after(marker: Path, folder: Path) -> dict[str, float]:
-    """Seconds from the fault to the first event of each kind after it, as the run directory tells them."""
-    died = float(marker.read_text())
-    after: dict[str, float] = {}
-    for event in events(folder):
-        seconds = datetime.fromisoformat(event["time"]).timestamp() - died
-        if seconds > 0:
-            after.setdefault(event["event"], seconds)
-    print("after the fault:", ", ".join(f"{event} {seconds:.1f} s" for event, seconds in after.items()))  # pytest -rP
-    return after
-
-
-def test_a_worker_that_dies_in_a_step_is_replaced(side_by_side: dict[str, Fault], undisturbed: dict[int, Path]):
-    fault = side_by_side["worker"]
-    fault.training.result(300)
-    assert_same_run(fault.folder, undisturbed[2])
-    told = events(fault.folder)
+    laid = faults.die_in_step(marker, rank=1, epoch=epoch, step=step)
+    folder = disturbed(frozen_config, small({"num_workers": 2}), tmp_path, laid)
+    assert_same_run(folder, undisturbed[2])
+    told = events(folder)
     assert [event["event"] for event in told if event["event"] != "worker_failed"] == [
         "training",
         "training",
@@ -110,70 +47,24 @@ def test_a_worker_that_dies_in_a_step_is_replaced(side_by_side: dict[str, Fault]
     ]
     assert 1 in {event["rank"] for event in told if event["event"] == "worker_failed"}
     # the upload of the last epoch's checkpoint may have been under way
-    assert max(0, fault.epoch - 2) <= told[-2]["after_epoch"] < fault.epoch
-    assert seconds_after(fault.marker, fault.folder)["training"] < 90
+    assert max(0, epoch - 2) <= told[-2]["after_epoch"] < epoch
+    assert seconds_after(marker, folder)["training"] < 90
 
 
-def test_the_clustering_process_may_die(side_by_side: dict[str, Fault], local_run: Path):
-    fault = side_by_side["clustering"]
-    fault.training.result(300)
-    assert_same_run(fault.folder, local_run)
-    (warning,) = [event for event in events(fault.folder) if event["event"] == "warning"]
-    assert "clustering attempt 1 was lost (WorkerCrashedError" in warning["message"]
-    assert [event["event"] for event in events(fault.folder)] == ["training", "warning", "finished"]
-    assert seconds_after(fault.marker, fault.folder)["warning"] < 30
-
-
-def test_an_error_of_ours_ends_the_run_at_once(side_by_side: dict[str, Fault]):
-    fault = side_by_side["error"]
-    with pytest.raises(TrainingError, match=LOSS_IS_NAN):
-        fault.training.result(300)
-    assert fault.marker.read_text() == "x"
-    last = events(fault.folder)[-1]
-    assert last == {
-        "time": last["time"],
+def test_an_error_of_ours_ends_the_run_at_once(
+    ray_cluster: SmallCluster, small: Callable[..., ClusterConfig], frozen_config: Config, tmp_path: Path
+):
+    marker = tmp_path / "tried"
+    error = TrainingError("epoch 1, step 1: the loss is nan")
+    with pytest.raises(TrainingError, match="epoch 1, step 1: the loss is nan"):
+        disturbed(frozen_config, small(), tmp_path, faults.fail_in_step(marker, error, epoch=1))
+    assert marker.read_text() == "x"
+    assert events(tmp_path / "run")[-1] == {
+        "time": events(tmp_path / "run")[-1]["time"],
         "event": "worker_failed",
         "rank": 0,
-        "error": f"TrainingError: {LOSS_IS_NAN}",
+        "error": "TrainingError: epoch 1, step 1: the loss is nan",
     }
-
-
-def kill_and_resume(cluster: SmallCluster, config: Config, storage: Path) -> subprocess.CompletedProcess[str]:
-    """Starts a training by the command, kills it after two epochs, breaks Train's snapshot, and resumes it."""
-    (storage / "config.json").write_text(json.dumps(config_tree(config)))
-    command = [sys.executable, "-m", "cluster.train", "--address", cluster.address, "--storage", str(storage)]
-    first = subprocess.Popen(
-        [*command, "--config", str(storage / "config.json"), "--cpu", "--name", "run"],
-        env=cluster.environment,
-        stderr=subprocess.DEVNULL,
-    )
-    metrics = storage / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 240
-    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
-        assert first.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    (storage / "marker").write_text(f"{time.time()}")
-    snapshot = storage / "run" / "checkpoint_manager_snapshot.json"
-    snapshot.write_text(snapshot.read_text()[:-20])  # as if it had been killed while writing
-    return subprocess.run(
-        [*command, "--resume", "run"], env=cluster.environment, capture_output=True, text=True, timeout=300
-    )
-
-
-def test_a_killed_driver_is_resumed_by_name(side_by_side: dict[str, Fault], local_run: Path):
-    fault = side_by_side["driver"]
-    second = fault.training.result(300)
-    assert second.returncode == 0, second.stderr
-    assert "list of checkpoints was broken" in second.stderr
-    assert "sysu_all_single" in second.stdout
-    assert_same_run(fault.folder, local_run)
-    # the cluster may still take the first clustering away before its worker, which then warns
-    told = [event for event in events(fault.folder) if event["event"] != "warning"]
-    assert [event["event"] for event in told] == ["training", "training", "finished"]
-    assert seconds_after(fault.marker, fault.folder)["training"] < 90
 
 
 @pytest.fixture
@@ -232,8 +123,7 @@ def test_a_node_may_die_during_training(
     laid = faults.wait_in_step(marker, rank=0, epoch=2, seconds=60)
     training = InBackground(lambda: disturbed(frozen_config, cluster, tmp_path, laid))
     kill_marked_node(ray_cluster, two_nodes, marker)
-    training.result(300)
-    folder = tmp_path / "run"
+    folder = training.result(300)
     assert_same_run(folder, local_run)
     assert seconds_after(marker, folder)["training"] < 90
 
@@ -248,21 +138,20 @@ def test_an_elastic_run_goes_on_with_fewer_workers(
     monkeypatch: pytest.MonkeyPatch,
 ):
     marker = tmp_path / "waits"
-    # as start_timeout_s: until Train sees that the node has gone, it waits for room for both workers
-    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
+    # as start_timeout_s: until Train sees that the node has gone, it asks for room for both workers again and again
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
     cluster = small({"num_workers": [1, 2], "worker_resources": {"training": 1}})
     laid = faults.wait_in_step(marker, rank=1, epoch=2, seconds=60)
     show_train_the_nodes()
     training = InBackground(lambda: disturbed(frozen_config, cluster, tmp_path, laid))
     kill_marked_node(ray_cluster, two_nodes, marker)
-    training.result(300)
-    folder = tmp_path / "run"
+    folder = training.result(300)
     torch.testing.assert_close(state(folder)["labels"], state(local_run)["labels"], rtol=0, atol=0)
     assert [event["num_workers"] for event in events(folder) if event["event"] == "training"] == [2, 1]
     assert seconds_after(marker, folder)["training"] < 150
 
 
-def test_a_node_may_die_during_clustering(
+def test_process_and_node_of_the_clustering_may_die(
     ray_cluster: SmallCluster,
     small: Callable[..., ClusterConfig],
     frozen_config: Config,
@@ -270,13 +159,17 @@ def test_a_node_may_die_during_clustering(
     two_nodes: dict[str, Any],
     tmp_path: Path,
 ):
-    marker = tmp_path / "waits"
+    died, waits = tmp_path / "died", tmp_path / "waits"
     cluster = small({"clustering.resources": {"clustering": 1}})
-    laid = faults.in_clustering(marker, faults.wait_to_be_killed)
-    training = InBackground(lambda: disturbed(frozen_config, cluster, tmp_path, laid))
-    kill_marked_node(ray_cluster, two_nodes, marker)
-    training.result(300)
-    folder = tmp_path / "run"
+    # the first attempt's process dies, then the node of the second
+    laid = (faults.in_clustering(waits, faults.wait_to_be_killed), faults.in_clustering(died, faults.die))
+    training = InBackground(lambda: disturbed(frozen_config, cluster, tmp_path, *laid))
+    kill_marked_node(ray_cluster, two_nodes, waits)
+    folder = training.result(300)
     assert_same_run(folder, local_run)
-    assert [event["event"] for event in events(folder)] == ["training", "warning", "finished"]
-    assert seconds_after(marker, folder)["warning"] < 60
+    assert [event["event"] for event in events(folder)] == ["training", "warning", "warning", "finished"]
+    first, second = (event["message"] for event in events(folder) if event["event"] == "warning")
+    assert "clustering attempt 1 was lost (WorkerCrashedError" in first
+    assert "clustering attempt 2 was lost (" in second
+    assert seconds_after(died, folder)["warning"] < 30
+    assert seconds_after(waits, folder)["warning"] < 60

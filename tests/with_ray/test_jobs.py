@@ -16,7 +16,7 @@ import pytest
 
 from ecul.config import Config
 from ecul.settings import config_tree
-from tests.with_ray.runs import InBackground, assert_same_run, free_port
+from tests.with_ray.runs import InBackground, assert_same_run, events, free_port, seconds_after
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
@@ -57,6 +57,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
         "OMP_NUM_THREADS": "1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path_factory.mktemp("home")),
@@ -89,53 +90,68 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@dataclass
-class Submitted:
-    """Trainings that were submitted as jobs, side by side."""
-
-    storage: Path
-    ours: InBackground[subprocess.CompletedProcess[str]]
-    rays: InBackground[subprocess.CompletedProcess[str]]
-    too_large: InBackground[subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def submitted(head: Head, frozen_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Submitted:
-    storage = tmp_path_factory.mktemp("jobs")
-    (storage / "config.json").write_text(json.dumps(config_tree(frozen_config)))
-    train = ["python", "-m", "cluster.train", "--config", str(storage / "config.json"), "--cpu"]
-    train += ["--storage", str(storage)]
-    ours = ["cluster.submit", "--address", head.url, "--follow", "--", *train]
-    rays = ["ray.scripts.scripts", "job", "submit", "--address", head.url, "--working-dir", ".", "--", *train]
-    return Submitted(
-        storage=storage,
-        ours=InBackground(lambda: head.call(*ours, "--name", "ours")),
-        rays=InBackground(lambda: head.call(*rays, "--name", "rays")),
-        too_large=InBackground(lambda: head.call(*ours, "--name", "large", "--workers", "4")),
-    )
+def kill_job(run: Path) -> None:
+    """Kills the driver of a run without a word, once two epochs are trained."""
+    metrics = run / "metrics.jsonl"
+    deadline = time.monotonic() + 240
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
+        assert time.monotonic() < deadline, "the job did not train"
+        time.sleep(0.05)
+    drivers = [
+        int(process.name)
+        for process in Path("/proc").iterdir()
+        if process.name.isdigit() and _is_driver(process, run.parent)
+    ]
+    assert drivers
+    for pid in drivers:
+        os.kill(pid, signal.SIGKILL)
 
 
-def test_a_submitted_training_ends_as_the_local_one(submitted: Submitted, local_run: Path):
-    done = submitted.ours.result(300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "epoch   3  stage 2" in done.stdout
-    assert "sysu_all_single" in done.stdout
-    assert_same_run(submitted.storage / "ours", local_run)
+def _is_driver(process: Path, storage: Path) -> bool:
+    try:
+        arguments = (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False  # it has ended meanwhile
+    # the client that submitted it has the same arguments behind its own
+    return arguments[2:3] == [b"cluster.train"] and str(storage).encode() in arguments
 
 
-def test_a_plain_ray_job_submit_ends_as_the_local_one(submitted: Submitted, local_run: Path):
-    done = submitted.rays.result(300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert_same_run(submitted.storage / "rays", local_run)
+def test_a_job_whose_driver_was_killed_is_resumed_by_name_and_ends_as_the_local_run(
+    head: Head, frozen_config: Config, local_run: Path, tmp_path: Path
+):
+    (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
+    train = ["python", "-m", "cluster.train", "--storage", str(tmp_path)]
+    new = [*train, "--config", str(tmp_path / "config.json"), "--cpu", "--name", "run"]
+    rays = ["ray.scripts.scripts", "job", "submit", "--address", head.url, "--working-dir", ".", "--", *new]
+    first = InBackground(lambda: head.call(*rays))
+    kill_job(tmp_path / "run")
+    (tmp_path / "died").write_text(f"{time.time()}")
+    assert first.result(300).returncode != 0
+    snapshot = tmp_path / "run" / "checkpoint_manager_snapshot.json"
+    snapshot.write_text(snapshot.read_text()[:-20])  # as if it had been killed while writing
+
+    ours = ["cluster.submit", "--address", head.url, "--follow", "--"]
+    second = head.call(*ours, *train, "--resume", "run")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "list of checkpoints was broken" in second.stdout
+    assert "epoch   3  stage 2" in second.stdout
+    assert "sysu_all_single" in second.stdout
+    assert_same_run(tmp_path / "run", local_run)
+    # the cluster may still take the first clustering away before its worker, which then warns
+    told = [event for event in events(tmp_path / "run") if event["event"] != "warning"]
+    assert [event["event"] for event in told] == ["training", "training", "finished"]
+    assert seconds_after(tmp_path / "died", tmp_path / "run")["training"] < 90
 
 
-def test_the_exit_code_is_the_jobs_and_too_small_is_said(submitted: Submitted):
-    done = submitted.too_large.result(300)
+def test_the_exit_code_is_the_jobs_and_too_small_is_said(head: Head, frozen_config: Config, tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
+    done = head.call(
+        "cluster.submit", "--address", head.url, "--follow", "--",
+        "python", "-m", "cluster.train", "--config", str(tmp_path / "config.json"), "--cpu", "--workers", "4",
+        "--storage", str(tmp_path), "--name", "run",
+    )  # fmt: skip
     assert done.returncode == 2
-    assert (
-        "the cluster is too small: 4 workers of 1 CPU and the clustering of 1 CPU need CPU 5 (available: 4)"
-        in done.stdout
-    )
+    assert "4 workers of 1 CPU and the clustering of 1 CPU need CPU 5 (available: 4)" in done.stdout
 
 
 def test_a_job_is_asked_for_and_stopped(head: Head):
