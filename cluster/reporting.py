@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.storage import RunFolder, epoch_records, record_event
-from cluster.tracking.interface import is_tracked
+from cluster.tracking.registry import is_tracked
 from cluster.tracking.reporter import TrackingReporter
 from ecul import runtime
 from ecul.config import Config

@@ -3,7 +3,7 @@
 import logging
 
 from cluster.tracking.background import Background
-from cluster.tracking.interface import is_tracked, open_log
+from cluster.tracking.registry import is_tracked, open_log
 from cluster.tracking.wandb_run import wandb_mode
 from ecul.settings import config_tree
 from tune.plan import Plan

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cluster.storage import RunFolder
-from cluster.tracking.interface import RunLog, TrackedRun, TrackerError, open_log
+from cluster.tracking.interface import RunLog, TrackedRun, TrackerError
+from cluster.tracking.registry import open_log
 from ecul.engine.checkpoints import STATE_FILE, checkpoint_path
 from ecul.engine.interfaces import Record
 

@@ -1,4 +1,4 @@
-"""What a tracker offers and how it shows a run; opens the tracker that is asked for."""
+"""What a tracker offers, and how it shows a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from ecul.engine.interfaces import Record
-from ecul.errors import ConfigError, EculError
+from ecul.errors import EculError
 
 Tracker = Literal["none", "wandb", "wandb+checkpoint", "tensorboard"]
 TRACKERS: tuple[str, ...] = get_args(Tracker)
@@ -63,30 +63,3 @@ class RunLog(Protocol):
     def finish(self) -> None:
         """Ends the run."""
         ...
-
-
-def open_log(tracker: str, run: TrackedRun) -> RunLog:
-    """Returns an opened run of a tracker other than `none`."""
-    # Imported on demand: W&B takes a second to import, and most runs use no tracker.
-    if tracker == "tensorboard":
-        from cluster.tracking.tensorboard_run import TensorBoardRun
-
-        return TensorBoardRun(run)
-    from cluster.tracking.wandb_run import WandbRun
-
-    return WandbRun(run)
-
-
-def is_tracked(tracker: str) -> bool:
-    """Returns whether this tracker records anything: not `none`, and not W&B with WANDB_MODE=disabled.
-
-    Raises:
-        ConfigError: the tracker is unknown.
-    """
-    if tracker not in TRACKERS:
-        raise ConfigError(f"unknown tracker {tracker!r}; take one of {', '.join(TRACKERS)}")
-    if tracker.startswith("wandb"):
-        from cluster.tracking.wandb_run import wandb_mode
-
-        return wandb_mode() != "disabled"
-    return tracker != "none"

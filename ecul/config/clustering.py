@@ -16,5 +16,5 @@ class ClusteringConfig(Strict):
     selection: SelectionParameters = SelectionParameters()
     """Selection of instances for the instance-level loss."""
     num_threads: int | None = Field(None, ge=1)
-    """Threads of the clustering in `ecul train`; null = all processors. Over Ray the cluster configuration's
-    `clustering.num_threads` decides instead, and this must be null."""
+    """Threads of the clustering; null = all processors. Over Ray, null = what the cluster configuration says; if both
+    set a number, it must be the same."""

@@ -11,6 +11,7 @@ from ecul import runtime
 from ecul.data.batches import load_batches, local_slice
 from ecul.data.samplers import BatchPlan
 from ecul.data.transforms import augment, draw_augmentation
+from ecul.engine.loss import SUMMED_KINDS
 from ecul.engine.memories import Memories, StepBatch
 from ecul.engine.random_keys import view_key
 from ecul.engine.session import Session
@@ -105,13 +106,13 @@ def _ranks(images_per_second: float, device: torch.device) -> dict[str, float]:
 
 
 def _means(sums: Mapping[str, Tensor], iterations: int) -> dict[str, float]:
-    """Returns the mean of each term over steps and ranks; `united` and `instance` also as sums of their two sides."""
+    """Returns the mean of each term over steps and ranks; some kinds also as the sum of their two sides."""
     if not sums:
         return {}
     stacked = torch.stack(list(sums.values()))
     stacked = runtime.gather_rows(stacked[None]).mean(dim=0) / iterations
     means = {f"loss/{name}": value for name, value in zip(sums, stacked.tolist(), strict=True)}
-    for kind in ("united", "instance"):
+    for kind in SUMMED_KINDS:
         if f"loss/{kind}_visible" in means:
             means[f"loss/{kind}"] = means[f"loss/{kind}_visible"] + means[f"loss/{kind}_infrared"]
     return means

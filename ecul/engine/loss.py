@@ -16,6 +16,9 @@ from ecul.engine.memories import Memories, StepBatch
 from ecul.losses.combine import masked_sum, total
 from ecul.losses.contrastive import cluster_contrast, instance_contrast, nt_xent
 
+# Kinds of terms that are also reported as the sum of their two sides.
+SUMMED_KINDS = ("united", "instance")
+
 Network = Callable[[Tensor, Tensor], Tensor]
 Losses = tuple[Tensor, dict[str, Tensor], Tensor]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from cluster.storage import RunFolder
 from cluster.tracking.background import BackgroundRun
-from cluster.tracking.interface import TrackedRun, is_tracked
+from cluster.tracking.interface import TrackedRun
+from cluster.tracking.registry import is_tracked
 from ecul.engine.interfaces import Record
 
 log = logging.getLogger(__name__)
