@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ecul.errors import ConfigError
 from ecul.schema import Strict, check, load_yaml, merge
 
 
@@ -20,27 +21,30 @@ class ClusteringTaskConfig(Strict):
     """Logical CPUs reserved by the task, or by each task of a sharded clustering. Reserved beside the workers' own
     unless it borrows."""
     num_gpus: float = Field(0, ge=0)
-    """Logical GPUs reserved by it; the neighbour search uses one where it has one. That GPU idles while steps run."""
+    """Logical GPUs reserved by the task. The neighbour search uses one if it has one; that GPU then idles in the
+    steps."""
     num_threads: int | None = Field(None, ge=1)
-    """Threads of the task; null = `num_cpus`, or all of the machine when it borrows."""
+    """Threads of the task; null = `clustering.num_threads` of the training's configuration; without that, `num_cpus`, or
+    all cores of the machine when it borrows."""
     shards: int = Field(1, ge=1, le=1024)
-    """Pieces that the rows are cut into, each a task; 1 = one task does all. Worth it from 4 on, or where one machine
-    lacks the memory: the search then computes twice the products."""
+    """Row ranges that search and encoding are divided into, each a task; 1 = one task does everything. Use it from 4
+    on, or if one machine lacks the memory: the search then computes twice the products."""
     strategy: Literal["DEFAULT", "SPREAD"] = "DEFAULT"
     """Ray's scheduling strategy: `DEFAULT` (near the data) or `SPREAD` (over the nodes)."""
     resources: dict[str, float] = Field(default_factory=dict)
-    """Custom resources, such as {highmem: 1}, that steer the task to chosen nodes."""
+    """Custom resources, such as {highmem: 1}, that put the task on chosen nodes."""
     borrow: bool | None = None
-    """Take the waiting workers' CPUs instead of CPUs of its own; null = only where the command started Ray itself.
-    Right on one machine and on GPU nodes with many cores."""
+    """Use the CPUs of the waiting workers instead of reserving some; null = only with `--address local`. Right on one
+    machine and on GPU nodes with many cores."""
     max_retries: int = Field(3, ge=0)
-    """How often the clustering of an epoch is started again after a process or node was lost."""
+    """How often the clustering of an epoch is restarted after a process or node was lost."""
     timeout_s: float = Field(1500, gt=0)
-    """Longest wait for an epoch's clustering in seconds, queueing included; then the run ends with an error."""
+    """Longest wait for an epoch's clustering in seconds, with the wait for resources. After it the run ends with an
+    error."""
 
 
 class ClusterConfig(Strict):
-    """Everything about the cluster that a training is told."""
+    """How many workers a training has, their resources, and what happens when one is lost."""
 
     num_workers: int | tuple[int, int] = 1
     """Training processes, or [fewest, most] for an elastic run; the global batch must divide by each number in it."""
@@ -49,31 +53,32 @@ class ClusterConfig(Strict):
     gpus_per_worker: float = Field(1, gt=0)
     """Logical GPUs of a worker."""
     cpus_per_worker: float = Field(1, gt=0)
-    """Logical CPUs of a worker. They decode images; more help where images are not kept in memory."""
+    """Logical CPUs of a worker. They decode images; more of them help if the images are not kept in memory."""
     threads_per_worker: int | None = Field(None, ge=1)
-    """Torch threads of a worker; null = `cpus_per_worker`. More than cores make workers wait for each other."""
+    """Torch threads of a worker; null = `cpus_per_worker`; with `--address local` and `cpu`, the cores divided by the
+    workers. More threads than cores make workers wait for each other."""
     worker_resources: dict[str, float] = Field(default_factory=dict)
-    """Custom resources of a worker, such as {rack1: 1}, that steer workers to chosen nodes."""
+    """Custom resources of a worker, such as {rack1: 1}, that put workers on chosen nodes."""
     clustering: ClusteringTaskConfig = ClusteringTaskConfig.model_validate({})
-    """The clustering."""
+    """Resources of the clustering."""
     autoscaling: bool = False
-    """The cluster grows on demand, so what is missing at the start is waited for instead of refused."""
+    """The cluster grows on demand, so a run waits for missing resources instead of being refused."""
     max_failures: int = Field(3, ge=-1)
-    """How often the workers are started again after one was lost; -1 = always."""
+    """How often all workers are restarted after one was lost; -1 = always."""
     num_to_keep: int | None = Field(None, ge=1)
-    """Newest checkpoints that are kept; null = `runtime.keep_checkpoints` of the training's configuration."""
+    """How many of the newest checkpoints are kept; null = `runtime.keep_checkpoints` of the training's configuration."""
     async_checkpoints: bool = True
-    """Upload a checkpoint while the next epoch already runs. Saves the wait; a failure may cost one more epoch."""
+    """Upload a checkpoint while the next epoch runs. Saves the wait; a failure may cost one more epoch."""
     process_group_timeout_s: int = Field(1800, ge=1)
-    """Longest wait of a worker for another in seconds; must be more than `clustering.timeout_s`."""
+    """Longest wait of one worker for another in seconds; must be more than `clustering.timeout_s`."""
     health_check_interval_s: float = Field(0.2, gt=0)
-    """Seconds between two looks at the workers, which is also how long a report may wait. Smaller notices losses
-    sooner and works the controller more (Ray's default: 2)."""
+    """Seconds between two checks of the workers, which is also how long a report may wait. With a smaller number losses
+    are noticed sooner and the controller has more work (Ray's default: 2)."""
     start_timeout_s: float = Field(60, gt=0)
-    """Longest wait for a group of workers to start, in seconds. Elastic runs wait so long for a lost node before they
-    continue with fewer workers."""
+    """Longest wait for the resources of all workers, in seconds. An elastic run may wait this long for a lost node
+    before it continues with fewer workers."""
     resize_interval_s: float = Field(60, gt=0)
-    """Seconds between two looks whether an elastic run can grow."""
+    """Seconds between two checks whether an elastic run can grow."""
     spawn_env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the workers and tasks. They are stored with the run: no secrets."""
 
@@ -90,12 +95,12 @@ class ClusterConfig(Strict):
 
     @property
     def min_workers(self) -> int:
-        """Fewest workers that the run goes on with."""
+        """Fewest workers that the run continues with."""
         return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
 
     @property
     def max_workers(self) -> int:
-        """Most workers that the run takes."""
+        """Most workers that the run uses."""
         return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
 
     @property
@@ -132,6 +137,27 @@ def parse_cluster_config(tree: Mapping[str, Any]) -> ClusterConfig:
         ConfigError: a key is unknown or a value is out of range; the text names each.
     """
     return check(ClusterConfig, tree, what="cluster configuration")
+
+
+def with_clustering_threads(cluster: ClusterConfig, num_threads: int | None) -> ClusterConfig:
+    """Returns the configuration with the training's own number of clustering threads.
+
+    Args:
+        cluster: as the user set it.
+        num_threads: `clustering.num_threads` of the training's configuration; None changes nothing.
+
+    Raises:
+        ConfigError: both configurations set the number, to different values.
+    """
+    if num_threads is None:
+        return cluster
+    own = cluster.clustering.num_threads
+    if own not in (None, num_threads):
+        raise ConfigError(
+            f"clustering.num_threads is {num_threads} in the training's configuration and {own} in the cluster's; "
+            "set one of them"
+        )
+    return cluster.updated({"clustering.num_threads": num_threads})
 
 
 def local_defaults(cluster: ClusterConfig, *, at_once: int = 1) -> ClusterConfig:

@@ -53,11 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     name, config, cluster = _resumed(args) if args.resume else _fresh(args)
-    if config.clustering.num_threads is not None:
-        raise ConfigError(
-            "clustering.num_threads is of `ecul train`; over Ray use --cluster-set clustering.num_threads="
-            f"{config.clustering.num_threads} and --set clustering.num_threads=null"
-        )
     local = args.address == "local"
     cluster = local_defaults(cluster) if local else _reserving(cluster)
     prepare(

@@ -2,8 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config import ClusterConfig, load_cluster_config, local_defaults
-from cluster.train import build_parser, main
+from cluster.config import (
+    ClusterConfig,
+    ClusteringTaskConfig,
+    load_cluster_config,
+    local_defaults,
+    with_clustering_threads,
+)
+from cluster.train import build_parser
 from ecul.errors import ConfigError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "cluster").glob("*.yaml"))
@@ -13,6 +19,11 @@ def test_shipped_configurations_are_read():
     assert {path.stem for path in SHIPPED} >= {"laptop", "one-node", "many-nodes"}
     for path in SHIPPED:
         assert isinstance(load_cluster_config(path), ClusterConfig)
+
+
+def test_every_setting_is_explained():
+    for model in (ClusterConfig, ClusteringTaskConfig):
+        assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 
 def test_an_elastic_range_gives_both_ends():
@@ -48,6 +59,16 @@ def test_on_ones_own_machine_the_clustering_borrows():
     assert local_defaults(chosen) == chosen
 
 
+def test_the_trainings_number_of_clustering_threads_is_used():
+    cluster = load_cluster_config(None)
+    assert with_clustering_threads(cluster, None) == cluster
+    assert with_clustering_threads(cluster, 3).clustering.num_threads == 3
+    same = load_cluster_config(None, {"clustering.num_threads": 3})
+    assert with_clustering_threads(same, 3) == same
+    with pytest.raises(ConfigError, match="4 in the training's configuration and 3 in the cluster's"):
+        with_clustering_threads(same, 4)
+
+
 def test_workers_are_a_number_or_a_range(capsys: pytest.CaptureFixture[str]):
     parser = build_parser()
     assert parser.parse_args(["--workers", "3"]).workers == 3
@@ -55,9 +76,3 @@ def test_workers_are_a_number_or_a_range(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="2"):
         parser.parse_args(["--workers", "many"])
     assert "neither a number nor MIN:MAX" in capsys.readouterr().err
-
-
-def test_threads_of_the_local_clustering_are_refused_over_ray(capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    options = ["--config", str(SHIPPED[0].parents[1] / "smoke.yaml"), "--storage", str(tmp_path)]
-    assert main([*options, "--set", "clustering.num_threads=2"]) == 2
-    assert "--cluster-set clustering.num_threads=2" in capsys.readouterr().err
