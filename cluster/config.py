@@ -24,8 +24,8 @@ class ClusteringTaskConfig(Strict):
     """Logical GPUs reserved by the task. The neighbour search uses one if it has one; that GPU then idles in the
     steps."""
     num_threads: int | None = Field(None, ge=1)
-    """Threads of the task; null = `clustering.num_threads` of the training's configuration; without that, `num_cpus`, or
-    all cores of the machine when it borrows."""
+    """Threads of the task; null = `clustering.num_threads` of the training's configuration; without that,
+    `num_cpus`, or all cores of the machine when it borrows."""
     shards: int = Field(1, ge=1, le=1024)
     """Row ranges that search and encoding are divided into, each a task; 1 = one task does everything. Use it from 4
     on, or if one machine lacks the memory: the search then computes twice the products."""
@@ -66,7 +66,7 @@ class ClusterConfig(Strict):
     max_failures: int = Field(3, ge=-1)
     """How often all workers are restarted after one was lost; -1 = always."""
     num_to_keep: int | None = Field(None, ge=1)
-    """How many of the newest checkpoints are kept; null = `runtime.keep_checkpoints` of the training's configuration."""
+    """How many of the newest checkpoints are kept; null = `runtime.keep_checkpoints` of the training's settings."""
     async_checkpoints: bool = True
     """Upload a checkpoint while the next epoch runs. Saves the wait; a failure may cost one more epoch."""
     process_group_timeout_s: int = Field(1800, ge=1)
