@@ -40,17 +40,17 @@ def torch_generator(*key: int) -> torch.Generator:
 
 
 def rank() -> int:
-    """This process's rank."""
+    """Returns the rank of this process."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """Number of processes."""
+    """Returns the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Whether this process does file output and logging."""
+    """Returns whether this process does file output and logging."""
     return rank() == 0
 
 

@@ -1,4 +1,4 @@
-"""Something is really killed; the training ends as if nothing had happened, and the run directory tells of it."""
+"""Processes and nodes are killed. The training ends as if nothing had happened, and the run directory records it."""
 
 import random
 import time

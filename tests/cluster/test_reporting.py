@@ -1,0 +1,58 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.reporting import RemoteRunDirectory, open_reporter
+from cluster.storage import EVENTS_FILE, RunFolder, epoch_records
+from ecul.config import Config
+from ecul.engine.interfaces import FitResult
+from ecul.errors import ConfigError
+
+PROVENANCE = {"dataset": "x", "num_training_images": 1, "num_test_images": 1, "device": "cpu"}
+Build = Callable[..., Config]
+
+
+def record(epoch: int) -> dict[str, float]:
+    return {"epoch": float(epoch), "stage": 1.0, "loss/total": 1.0 / epoch}
+
+
+def test_remote_storage_keeps_what_an_earlier_process_wrote(tiny_config: Build):
+    folder = RunFolder("memory://reporting", "run")
+    assert folder.local is None
+    first = RemoteRunDirectory(folder)
+    first.start(tiny_config(), PROVENANCE, epoch=0)
+    first.warn("careful")
+    first.epoch(record(1))
+    first.epoch(record(2))
+    second = RemoteRunDirectory(folder)
+    second.start(tiny_config(), PROVENANCE, epoch=1, history=second.history(1))
+    assert epoch_records(folder) == [record(1)]
+    second.epoch(record(2))
+    second.finish(FitResult(2, (), record(2)))
+    second.picture("curves", b"png")
+    assert epoch_records(folder) == [record(1), record(2)]
+    assert folder.read("warnings.log") == b"careful\n"
+    assert folder.read_json("result.json")["epoch"] == 2
+    assert folder.picture_names() == ["curves"]
+    assert folder.read("curves.png") == b"png"
+
+
+def test_starts_warnings_and_the_end_are_events(tiny_config: Build, tmp_path: Path):
+    folder = RunFolder(str(tmp_path), "run")
+    with open_reporter(folder, tracker="none", profile=False) as reporter:
+        reporter.start(tiny_config(), PROVENANCE, epoch=3)
+        reporter.warn("careful")
+        reporter.finish(FitResult(4, (), {}))
+    events = [json.loads(line) for line in (tmp_path / "run" / EVENTS_FILE).read_text().splitlines()]
+    assert [{name: value for name, value in event.items() if name != "time"} for event in events] == [
+        {"event": "training", "after_epoch": 3, "num_workers": 1},
+        {"event": "warning", "message": "careful"},
+        {"event": "finished", "epoch": 4},
+    ]
+
+
+def test_an_unknown_tracker_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="unknown tracker 'mlflow'"):
+        open_reporter(RunFolder(str(tmp_path), "run"), tracker="mlflow", profile=False).__enter__()
