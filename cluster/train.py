@@ -76,10 +76,10 @@ def _train(args: argparse.Namespace) -> int:
 
 def _fresh(args: argparse.Namespace) -> tuple[str, Config, ClusterConfig]:
     if not args.config:
-        raise ConfigError("give --config FILE for a new run or --resume NAME to go on; shipped ones: configs/")
+        raise ConfigError("give --config FILE for a new run or --resume NAME to continue one; shipped ones: configs/")
     name = checked_name(args.name or f"{datetime.now():%Y%m%d-%H%M%S}")
     if RunFolder(args.storage, name).exists(SETTINGS_FILE):
-        raise ConfigError(f"{args.storage}/{name} already holds a run; go on with --resume {name}, or another --name")
+        raise ConfigError(f"{args.storage}/{name} already holds a run; use --resume {name} or another --name")
     config = with_absolute_paths(load_config(args.config, _overrides(args)))
     return name, config, load_cluster_config(args.cluster, _cluster_values(args))
 

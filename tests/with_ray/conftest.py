@@ -52,7 +52,6 @@ def ray_cluster() -> Iterator[SmallCluster]:
     os.environ |= {
         "RAY_TMPDIR": str(temp),  # Ray notes the newest cluster's address in a folder `ray` there, which must exist
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
-        "RAY_worker_niceness": "0",  # 15 by default: beside anything else these tests would wait for minutes
         "OMP_NUM_THREADS": "1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(Path(__file__).parents[2]),
