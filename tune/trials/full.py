@@ -67,7 +67,7 @@ class FullTrial(ray.tune.Trainable):
         self._num_epochs = training.num_epochs
         folder = RunFolder(settings.storage, self._key)
         self._tracker = TrialTracker(settings.tracker, folder, {**config_tree(training), "values": config["values"]})
-        self._work = _start(training, self._key, settings)
+        self._work = start_training(training, self._key, settings)
         self._records = follow(folder, self._work)
 
     def step(self) -> dict[str, Any]:
@@ -113,12 +113,17 @@ class FullTrial(ray.tune.Trainable):
         """Does nothing: a trial continues by its key."""
 
 
-def _start(config: Config, name: str, settings: FullSettings) -> ray.ObjectRef:
+def start_training(config: Config, name: str, settings: FullSettings) -> ray.ObjectRef:
     """Starts the training in a task of its own and returns its reference.
 
     Cancelling that task makes Ray Train free the workers, which killing it would not. RAY_ADDRESS makes the helper
     processes of Ray Train join this cluster; without it they join any cluster of the machine. The task runs on the
     node of the trial's own process, so that no other node can end the trial but those of its workers.
+
+    Args:
+        config: of the training.
+        name: of its run.
+        settings: what all trials share.
     """
     here = ray.get_runtime_context()
     variables = train_variables(
