@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.names import checked_name
+from cluster.paths import check_storage_stays
 from ecul.errors import ConfigError
 from tune.config import SweepConfig, load_sweep
 
@@ -27,13 +28,14 @@ def sweep_folder(storage: str, name: str, *, option: str = "the sweep's name") -
         option: where the name was given, for the text of the error.
 
     Raises:
-        ConfigError: the storage is no folder, or the name is none.
+        ConfigError: the storage is no folder, or one that Ray removes; or the name is none.
     """
     if "://" in storage:
         raise ConfigError(
             f"--storage {storage}: the record of a sweep needs a file system; give a folder, on a cluster one that all "
             "nodes share (such as NFS or FSx)"
         )
+    check_storage_stays(storage)
     return Path(storage).expanduser().absolute() / checked_name(name, option=option)
 
 

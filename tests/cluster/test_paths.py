@@ -1,7 +1,8 @@
 import pytest
 
-from cluster.paths import SHIPPED_WEIGHTS, with_absolute_paths
+from cluster.paths import SHIPPED_WEIGHTS, check_storage_stays, with_absolute_paths
 from ecul.config import Config
+from ecul.errors import ConfigError
 from ecul.models.weights import SHIPPED
 from ecul.schema import setting_paths
 
@@ -32,3 +33,14 @@ def test_every_shipped_name_and_every_setting_that_may_hold_a_path_is_known():
     endings = ("root", "weights", "warm_start", "path", "folder", "_file", "_dir")
     found = {path for path in setting_paths(Config) if path.endswith(endings)}
     assert found == {"data.root", "model.weights", "warm_start"}
+
+
+def test_a_storage_that_ray_would_remove_is_refused(tmp_path, monkeypatch):
+    package = tmp_path / "session_1" / "runtime_resources" / "working_dir_files" / "_ray_pkg_0"
+    package.mkdir(parents=True)
+    check_storage_stays("runs")
+    monkeypatch.chdir(package)
+    with pytest.raises(ConfigError, match="lies in the job's working directory"):
+        check_storage_stays("runs")
+    check_storage_stays(str(tmp_path))
+    check_storage_stays("s3://bucket/runs")

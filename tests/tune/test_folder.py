@@ -51,3 +51,11 @@ def test_object_stores_are_refused_by_every_command_and_make_no_folder(
     assert "needs a file system" in error
     assert len(error.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_inside_a_jobs_working_directory_is_refused(tmp_path, monkeypatch):
+    package = tmp_path / "working_dir_files" / "_ray_pkg_0"
+    package.mkdir(parents=True)
+    monkeypatch.chdir(package)
+    with pytest.raises(ConfigError, match="lies in the job's working directory"):
+        sweep_folder("runs/tune", "a")
