@@ -175,10 +175,11 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     broken = {"optim.learning_rate": 1e30}  # the loss is not finite after the first step
+    weak = {"optim.learning_rate": 0.05}  # forgets what the warm start had learned
     sweep = write_sweep(
         fidelity="full",
-        space={**SPACE, "optim.learning_rate": {"categorical": [3.5e-4, 1e30]}},
-        points=[broken, {"clustering.united.k3": 8}],
+        space={**SPACE, "optim.learning_rate": {"categorical": [3.5e-4, 0.05, 1e30]}},
+        points=[broken, weak],
         trials=3,
         tracker="wandb+checkpoint",
     )
