@@ -139,7 +139,7 @@ def _camera_aware(bank: FeatureBank, parameters: ClusteringParameters) -> Recipe
 
 
 def _emcc(bank: FeatureBank, parameters: ClusteringParameters) -> Recipe:
-    """ECUL, EMCC steps 1 to 5 (docs/method.md)."""
+    """ECUL, EMCC steps 1 to 6 (docs/method.md)."""
     k1, k2, k3 = _need(parameters, "k1", "k2", "k3")
     cameras = bank.camera if parameters.groups != "modality" else np.zeros_like(bank.camera)
     spec = _list_per_group(group_ids(bank.modality, cameras), max(k1, k2, k3))

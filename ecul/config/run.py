@@ -12,11 +12,12 @@ from ecul.names import Device, GalleryRule
 from ecul.schema import Strict
 
 _ONCE_WITHOUT_SECTION = (
-    "preset groups k1 k2 k3 k1_intra k1_inter k2_intra k2_inter eps min_samples index eps_start eps_ramp_epochs"
+    "preset groups k1 k2 k3 k1_intra k1_inter k2_intra k2_inter eps min_samples eps_start eps_ramp_epochs"
 )
-_MOVED = {"data.num_workers": "data.decode_threads"} | {
-    f"clustering.{name}": f"clustering.united.{name}" for name in _ONCE_WITHOUT_SECTION.split()
-}
+_MOVED = {
+    "data.num_workers": "data.decode_threads",
+    "clustering.index": "clustering.united.backend, whose lists are always exact: leave it out",
+} | {f"clustering.{name}": f"clustering.united.{name}" for name in _ONCE_WITHOUT_SECTION.split()}
 
 
 def moved_to(path: str) -> str | None:
