@@ -122,15 +122,8 @@ def cluster_epoch(
         labelled, fused, _ = label(run, part, near["united"], recipe, request.united)
         handles.append(labelled)
         if request.selection is not None:
-            pairs = run.submit(
-                "selection/selection",
-                select_pairs,
-                fused,
-                near["selection"],
-                points.bank.modality,
-                points.copies,
-                request.selection,
-            )
+            inputs = (fused, near["selection"], points.bank.modality, points.copies, request.selection)
+            pairs = run.submit("selection/selection", select_pairs, *inputs)
     found: list[Labelled] = [run.get(handle) for handle in handles]
     return _result(points, found, None if pairs is None else run.get(pairs), report, run.seconds())
 
