@@ -3,6 +3,7 @@
 `python -m tests.ecul.engine.ranks RANK WORLD_SIZE STORE RESULT` runs one rank and saves what it computed.
 """
 
+import os
 import sys
 from datetime import timedelta
 from types import SimpleNamespace
@@ -102,3 +103,4 @@ def as_rank(rank: int, world_size: int, store: str) -> dict[str, dict[str, Any]]
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.save(as_rank(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]), sys.argv[4])
+    os._exit(0)  # gloo's threads may outlive the group, and the interpreter's end would then abort the process
