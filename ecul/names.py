@@ -14,6 +14,9 @@ SearchBackend = Literal["auto", "tiles", "faiss", "torch"]
 LayoutName = Literal["sysu", "regdb", "llcm"]
 """Dataset layouts: one module of `ecul.data.layouts` each."""
 
+DrawnLayout = Literal["sysu", "regdb", "llcm"]
+"""Those of them that synthetic people can be drawn in: `ecul.data.synthetic.plan`."""
+
 RankingRule = Literal["sysu", "regdb", "llcm"]
 """What a ranking leaves out and how its CMC counts: `ecul.evaluation.ranking`. Named after their datasets."""
 

@@ -3,17 +3,35 @@
 Shape legend: B embeddings of the global batch, D embedding size, K clusters.
 """
 
-from typing import get_args
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ecul.memory.segments import modality_balanced_means, segment_means
-from ecul.names import FirstRule
 
-RULES = (*get_args(FirstRule), "mean")
 _SMALLEST_NORM = 1e-12
+
+
+def _random_key(memory: Tensor, embeddings: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Distinct random keys, drawn on the CPU so that every device sees the same ones."""
+    return torch.randperm(len(labels), generator=generator).to(labels.device)
+
+
+def _similarity_to_row(memory: Tensor, embeddings: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    return (embeddings * memory[labels.clamp(min=0)]).sum(dim=1)
+
+
+KEYS: dict[str, Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]] = {
+    "random": _random_key,
+    "hard": _similarity_to_row,
+}
+"""{rule: key of each embedding (B,)} for the rules that move a row to one instance: the one with the lowest key.
+
+A key function gets memory, embeddings, labels (-1 is noise, whose keys are not used) and the generator."""
+RULES = (*KEYS, "instance", "mean")
+"""Names of all rules."""
 
 
 @torch.no_grad()
@@ -29,8 +47,8 @@ def update_memory(
 ) -> Float[Tensor, "K D"]:
     """The memory after M_k <- normalise(momentum M_k + (1 - momentum) q_k); rows without a q_k keep their bits.
 
-    Every rank calls this with the same gathered batch and an equal generator, hence gets the same memory for any
-    number of workers. Only the rule `instance` makes the host wait for the device.
+    Every rank calls this with the same gathered batch and a generator in the same state, hence gets the same memory
+    for any number of workers. Only the rule `instance` makes the host wait for the device.
 
     Args:
         memory: unit rows; not changed.
@@ -63,8 +81,8 @@ def update_memory(
     if rule == "mean":
         incoming, present = _batch_means(embeddings, labels, modality, num_clusters)
     else:
-        order = _random_order(labels, generator) if rule == "random" else _similarity_to_row(memory, embeddings, labels)
-        incoming, present = _first_by(order, embeddings, labels, num_clusters)
+        key = KEYS[rule](memory, embeddings, labels, generator)
+        incoming, present = _first_by(key, embeddings, labels, num_clusters)
     return _blend(memory, incoming, present, momentum)
 
 
@@ -86,23 +104,14 @@ def _batch_means(
     return means, counts > 0
 
 
-def _random_order(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Distinct random keys, drawn on the CPU so that every device sees the same ones."""
-    return torch.randperm(len(labels), generator=generator).to(labels.device)
-
-
-def _similarity_to_row(memory: Tensor, embeddings: Tensor, labels: Tensor) -> Tensor:
-    return (embeddings * memory[labels.clamp(min=0)]).sum(dim=1)
-
-
-def _first_by(order: Tensor, embeddings: Tensor, labels: Tensor, num_clusters: int) -> tuple[Tensor, Tensor]:
+def _first_by(key: Tensor, embeddings: Tensor, labels: Tensor, num_clusters: int) -> tuple[Tensor, Tensor]:
     """For every cluster the embedding with the lowest key (ties: the earliest), and whether it has any."""
     # two scatter-minima instead of a loop over clusters: first each cluster's lowest key, then the first position that
     # has it, so that ties do not depend on the device. Noise (-1) gets a slot of its own, which is dropped.
     position = torch.arange(len(labels), device=labels.device)
     slot = torch.where(labels < 0, num_clusters, labels)
-    lowest = _scatter_min(order, slot, num_clusters + 1)
-    candidate = torch.where(order == lowest[slot], position, len(labels))
+    lowest = _scatter_min(key, slot, num_clusters + 1)
+    candidate = torch.where(key == lowest[slot], position, len(labels))
     chosen = _scatter_min(candidate, slot, num_clusters + 1, start=len(labels))[:num_clusters]
     return embeddings[chosen.clamp(max=len(labels) - 1)], chosen < len(labels)
 

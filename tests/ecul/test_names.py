@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import pytest
 import torch
 
 from ecul import names
 from ecul.clustering.presets import _RECIPES as PRESETS
 from ecul.data import layouts
+from ecul.data.synthetic.plan import DRAWN_LAYOUTS
 from ecul.evaluation.ranking import RULES
+from ecul.memory.update import RULES as MEMORY_RULES
 from ecul.memory.update import update_memory
 from ecul.models.backbone import build_model
 from ecul.parameters import PRESET_DEFAULTS, Preset
@@ -19,6 +20,9 @@ from ecul.parameters import PRESET_DEFAULTS, Preset
 def test_registries_hold_the_names_of_their_lists():
     assert set(PRESETS) == set(PRESET_DEFAULTS) == set(get_args(Preset))
     assert set(RULES) == set(get_args(names.RankingRule))
+    assert (*get_args(names.FirstRule), "mean") == MEMORY_RULES
+    assert get_args(names.DrawnLayout) == DRAWN_LAYOUTS
+    assert set(DRAWN_LAYOUTS) <= set(layouts.LAYOUTS)
     assert list(layouts.LAYOUTS) == list(get_args(names.LayoutName))
 
 
@@ -29,12 +33,17 @@ def test_every_layout_file_is_named_and_every_record_bears_its_files_name():
     assert all(layout.name == name for name, layout in layouts.LAYOUTS.items())
 
 
-@pytest.mark.parametrize("rule", [*get_args(names.FirstRule), "mean"])
-def test_every_memory_rule_is_known(rule: str):
-    row = torch.eye(2)[:1]
-    options = {"momentum": 0.5, "generator": torch.Generator().manual_seed(0)}
-    moved = update_memory(row, torch.eye(2)[1:], torch.tensor([0]), rule=rule, **options)
-    np.testing.assert_allclose(moved.numpy(), [[0.5**0.5, 0.5**0.5]], rtol=1e-6)
+def test_every_memory_rule_is_known_and_no_two_are_the_same():
+    # the row is the first axis; seed 0 makes `random` take the second image, so that no rule moves as another one
+    images = torch.tensor([[0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+    moved = {}
+    for rule in MEMORY_RULES:
+        options = {"momentum": 0.5, "generator": torch.Generator().manual_seed(0)}
+        row = update_memory(torch.eye(2)[:1], images, torch.zeros(3, dtype=torch.long), rule=rule, **options)
+        moved[rule] = tuple(row[0].tolist())
+    assert moved["hard"] == pytest.approx([0.5**0.5, 0.5**0.5], rel=1e-6)
+    assert moved["random"] == pytest.approx([0.8**0.5, 0.2**0.5], rel=1e-6)
+    assert len({tuple(round(x, 4) for x in row) for row in moved.values()}) == len(MEMORY_RULES)
 
 
 @pytest.mark.parametrize("backbone", ["small"])

@@ -122,7 +122,7 @@ def pretraining_images(
 
 def _check(layout: str, *, height: int, width: int, num_identities: int | None, counts: str | Path | None) -> None:
     if layout not in DRAWN_LAYOUTS:
-        raise DataError(f"unknown layout {layout!r}; expected one of {', '.join(DRAWN_LAYOUTS)}")
+        raise DataError(f"no synthetic plan for layout {layout!r}; choose one of {', '.join(DRAWN_LAYOUTS)}")
     if not (_MIN_SIDE <= height <= _MAX_SIDE and _MIN_SIDE <= width <= _MAX_SIDE):
         raise DataError(f"image size {height}x{width}: both sides must be {_MIN_SIDE} to {_MAX_SIDE} pixels")
     if counts is not None and layout != "sysu":

@@ -17,9 +17,6 @@ from ecul.types import Modality
 
 _COUNT_KIND, _TRIAL_KIND = 41, 42
 _SYSU_VALIDATION_SHARE = 0.2
-_DEFAULT_IMAGES = {"sysu": 6, "regdb": 10, "llcm": 3}
-DRAWN_LAYOUTS = tuple(_DEFAULT_IMAGES)
-"""Layouts that synthetic people can be drawn in; a layout without a plan here can be read only."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +70,20 @@ def make_plan(
     """Returns the plan of a synthetic dataset.
 
     Args:
-        layout: `sysu`, `regdb` or `llcm`.
+        layout: one of `DRAWN_LAYOUTS`.
         num_identities: people to train on, validation included.
         num_test_identities: further people, to test on.
         images_per_camera: mean number of images of a person under a camera that sees it; None is the layout's own.
         seed: decides who is seen by which camera how often, and RegDB's trials.
+
+    Raises:
+        DataError: the layout has no plan.
     """
-    mean = images_per_camera or _DEFAULT_IMAGES[layout]
+    if layout not in _PLANS:
+        raise DataError(f"no synthetic plan for layout {layout!r}; choose one of {', '.join(_PLANS)}")
+    default_images, plan = _PLANS[layout]
     identities = np.arange(1, num_identities + num_test_identities + 1)
-    is_test = identities > num_identities
-    if layout == "sysu":
-        presences = (
-            _draw_presence(seed, identities, sysu.VISIBLE_CAMERAS, mean, infrared=False, share=0.75),
-            _draw_presence(seed, identities, sysu.INFRARED_CAMERAS, mean, infrared=True, share=0.9),
-        )
-        num_validation = min(max(1, round(_SYSU_VALIDATION_SHARE * num_identities)), num_identities - 1)
-        parting = num_identities - num_validation
-        splits = identities[:parting], identities[parting:num_identities], identities[is_test]
-        return _sysu_plan(presences, splits)
-    if layout == "llcm":
-        return _llcm_plan(seed, identities, is_test, mean)
-    return _regdb_plan(seed, identities, num_identities, mean)
+    return plan(seed, identities, num_identities, images_per_camera or default_images)
 
 
 def plan_from_counts(path: Path) -> Plan:
@@ -161,7 +151,19 @@ def _sysu_plan(presences: tuple[_Presence, ...], splits: tuple[NDArray[np.int64]
     return Plan(parts=parts, folders=folders, files=files, counts=sizes)
 
 
-def _llcm_plan(seed: int, identities: NDArray[np.int64], is_test: NDArray[np.bool_], mean: int) -> Plan:
+def _drawn_sysu_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: int) -> Plan:
+    presences = (
+        _draw_presence(seed, identities, sysu.VISIBLE_CAMERAS, mean, infrared=False, share=0.75),
+        _draw_presence(seed, identities, sysu.INFRARED_CAMERAS, mean, infrared=True, share=0.9),
+    )
+    num_validation = min(max(1, round(_SYSU_VALIDATION_SHARE * num_train)), num_train - 1)
+    parting = num_train - num_validation
+    splits = identities[:parting], identities[parting:num_train], identities[num_train:]
+    return _sysu_plan(presences, splits)
+
+
+def _llcm_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: int) -> Plan:
+    is_test = identities > num_train
     parts: list[tuple[Shots, list[str]]] = []
     files = {llcm.TEST_IDENTITIES: ",".join(map(str, identities[is_test])) + "\n"}
     tests = set(identities[is_test].tolist())
@@ -228,3 +230,13 @@ def _count_splits(
             name = "infrared" if shots.infrared else "visible"
             result[split][name] = int(np.isin(shots.identity, identities).sum())
     return result
+
+
+_PLANS: dict[str, tuple[int, Callable[[int, NDArray[np.int64], int, int], Plan]]] = {
+    "sysu": (6, _drawn_sysu_plan),
+    "regdb": (10, _regdb_plan),
+    "llcm": (3, _llcm_plan),
+}
+"""{layout: (mean images of a person under a camera, plan from seed, identities, number to train on, that mean)}."""
+DRAWN_LAYOUTS = tuple(_PLANS)
+"""Layouts that synthetic people can be drawn in; a layout without a plan here can be read only."""

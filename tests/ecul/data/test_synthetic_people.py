@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ecul.data.dataset import SYNTHETIC_MARKER, open_dataset
-from ecul.data.layouts import LAYOUTS
 from ecul.data.synthetic import SyntheticDifficulty, pretraining_images, synthesize
 from ecul.data.synthetic.counters import Stream, hash_keys
 from ecul.data.synthetic.drawing import Shots, draw_shots
+from ecul.data.synthetic.plan import DRAWN_LAYOUTS, make_plan
 from ecul.errors import DataError
 
 SMALL = {"num_identities": 3, "num_test_identities": 2, "images_per_camera": 2, "height": 20, "width": 16}
@@ -31,12 +31,17 @@ def drawn(chosen: Shots, *, seed=0, population=0, height=64, width=32, **knobs):
     return draw_shots(chosen, seed=seed, population=population, height=height, width=width, difficulty=difficulty)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", DRAWN_LAYOUTS)
 def test_a_seed_gives_the_same_bytes_with_any_number_of_workers(tmp_path, layout):
     for name, seed, num_workers in (("one", 5, 1), ("many", 5, 4), ("other", 6, 1)):
         synthesize(tmp_path / name, layout=layout, seed=seed, num_workers=num_workers, **SMALL)
     assert contents(tmp_path / "one") == contents(tmp_path / "many")
     assert contents(tmp_path / "one") != contents(tmp_path / "other")
+
+
+def test_a_layout_without_a_plan_is_not_drawn_as_another_one():
+    with pytest.raises(DataError, match="no synthetic plan for layout 'market'; choose one of sysu, regdb, llcm"):
+        make_plan("market", num_identities=3, num_test_identities=2, images_per_camera=2, seed=0)
 
 
 def test_an_image_does_not_depend_on_the_others():
@@ -99,7 +104,7 @@ def test_counts_are_followed_exactly(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "market"}, "unknown layout"),
+        ({"layout": "market"}, "no synthetic plan for layout 'market'; choose one of sysu, regdb, llcm"),
         ({"height": 4}, "image size 4x16"),
         ({"num_identities": 1}, "got 1 training identities"),
         ({"images_per_camera": 0}, "0 images"),
