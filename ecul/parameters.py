@@ -25,7 +25,10 @@ PRESET_DEFAULTS: Mapping[str, Mapping[str, int | str]] = {
     "balanced_neighbours": {"k1": 30, "k2": 6},
     "camera_aware": {"k1_intra": 5, "k1_inter": 20, "k2_intra": 2, "k2_inter": 4},
 }
-"""The numbers that each preset uses, with its defaults. A preset refuses numbers that are not named here."""
+"""The numbers that each preset uses, with its defaults. A preset refuses numbers that are not named here.
+
+docs/configuration.md takes the defaults from here; the strings under the fields do not repeat them.
+"""
 
 _OPTIONAL = ("groups", "k1", "k2", "k3", "k1_intra", "k1_inter", "k2_intra", "k2_inter")
 Range = Annotated[int, Ge(1), Le(1000)]
@@ -54,24 +57,25 @@ class ClusteringParameters:
     Public codes of this family use 4."""
     groups: Literal["modality_camera", "modality"] | None = None
     """emcc: inside which groups neighbours are counted. `modality_camera` gives each camera the same weight; `modality`
-    suits datasets whose cameras see few people. Preset's default: modality_camera."""
+    suits datasets whose cameras see few people."""
     k1: Range | None = None
     """Nearest neighbours that may be reciprocal (emcc: in each group; else: in all). More link harder positives and
-    more strangers. Presets' defaults: emcc 10, kreciprocal and balanced_neighbours 30, modality_balanced 40."""
+    more strangers."""
     k2: Range | None = None
-    """Nearest neighbours whose encodings are averaged (emcc: in each group). More smooth more, and blur small clusters.
-    Presets' defaults: emcc 4, kreciprocal and balanced_neighbours 6, modality_balanced 32."""
+    """Nearest neighbours whose encodings are averaged (emcc: in each group). More smooth more, and blur small
+    clusters."""
     k3: Range | None = None
-    """emcc: only images among the k3 nearest of some group stay in an encoding, which filters hard negatives. At least
-    k2. Smaller filters more. Preset's default: 10."""
+    """emcc: after the averaging, an image's encoding keeps only those images that are among its k3 nearest within
+    their own group. Smaller drops more: hard negatives (similar strangers), but also true matches that are far away.
+    Larger keeps both. At least k2, so raise it with k2."""
     k1_intra: Range | None = None
-    """camera_aware: `k1` among images of the same camera. Preset's default: 5."""
+    """camera_aware: `k1` among images of the same camera."""
     k1_inter: Range | None = None
-    """camera_aware: `k1` among images of other cameras. Preset's default: 20."""
+    """camera_aware: `k1` among images of other cameras."""
     k2_intra: Range | None = None
-    """camera_aware: `k2` among images of the same camera. Preset's default: 2."""
+    """camera_aware: `k2` among images of the same camera."""
     k2_inter: Range | None = None
-    """camera_aware: `k2` among images of other cameras. Preset's default: 4."""
+    """camera_aware: `k2` among images of other cameras."""
     backend: SearchBackend = "auto"
     """What proposes neighbours; the result does not depend on it. `tiles`: matrix products on the CPU. `torch`: on a
     GPU where there is one. `faiss`: its flat index. `auto`: torch where a GPU is worth it, else tiles."""
@@ -92,12 +96,15 @@ class ClusteringParameters:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
         if self.k3 is not None and self.k2 is not None and self.k3 < self.k2:
-            raise ValueError(f"k3 ({self.k3}) must be at least k2 ({self.k2}): the filter's range holds the fusion's")
+            raise ValueError(f"k3 ({self.k3}) must be at least k2 ({self.k2}); raise k3 too")
 
 
 @dataclass(frozen=True)
 class IntraParameters(ClusteringParameters):
-    """The clustering inside each modality, in stages 1 and 2. The same settings as `clustering.united`."""
+    """The clustering inside each modality, in stages 1 and 2: settings as in `clustering.united`, without its curriculum.
+
+    Numbers that the preset does not use must stay null.
+    """
 
     __pydantic_config__: ClassVar = CHECKED
 
@@ -107,7 +114,10 @@ class IntraParameters(ClusteringParameters):
 
 @dataclass(frozen=True)
 class UnitedParameters(ClusteringParameters):
-    """The clustering over both modalities together, in stage 2, and its eps curriculum."""
+    """The clustering over both modalities together, in stage 2, and its eps curriculum.
+
+    Numbers that the preset does not use must stay null.
+    """
 
     __pydantic_config__: ClassVar = CHECKED
 

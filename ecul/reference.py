@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from ecul.parameters import PRESET_DEFAULTS
 from ecul.schema import fields_of, records_in
 
 _WIDTH = 98
@@ -29,7 +31,7 @@ class Setting:
     Attributes:
         path: dotted, as in files and `--set`.
         values: type and range in words.
-        default: as YAML; None = the setting must be given.
+        default: YAML in backticks, or words; None = the setting must be given.
         meaning: the string under the field; empty if there is none.
     """
 
@@ -63,7 +65,7 @@ def reference_text(record: type[Any], *, title: str, about: str) -> str:
             continue
         lines += ["", f"### `{section.path}`" if section.path else "### At the top", "", *_wrapped(section.about), ""]
         for setting in section.settings:
-            default = "must be given" if setting.default is None else f"default `{setting.default}`"
+            default = "must be given" if setting.default is None else f"default {setting.default}"
             name = setting.path.rpartition(".")[2]
             lines += textwrap.wrap(
                 f"- **`{name}`** ({setting.values}; {default}). {setting.meaning}", _WIDTH, subsequent_indent="  "
@@ -98,17 +100,36 @@ def _sections(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str) -> 
         if "properties" in target:
             inner.append((full, target))
             continue
-        default = None if name in required else json.dumps(field.get("default", {}))
-        settings.append(
-            Setting(
-                path=full, values=_values(field, defs), default=default, meaning=_one_line(field.get("description"))
-            )
-        )
-        if "properties" in _resolved(target.get("additionalProperties"), defs):
-            inner.append((f"{full}.PATH", _resolved(target["additionalProperties"], defs)))
+        default = None if name in required else f"`{json.dumps(field.get('default', {}))}`"
+        meaning = _one_line(field.get("description"))
+        if "preset" in schema["properties"] and (numbers := _defaults_of_presets(name)):
+            default, meaning = "from the preset", f"{meaning} Defaults: {numbers}."
+        settings.append(Setting(path=full, values=_values(field, defs), default=default, meaning=meaning))
+        inner += _records_of_keys(full, target, defs)
     yield Section(path=path, about=schema.get("description", ""), settings=tuple(settings))
     for full, target in inner:
         yield from _sections(target, defs, full)
+
+
+def _records_of_keys(
+    path: str, target: Mapping[str, Any], defs: Mapping[str, Any]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """The record, or the record in a list, that each key of a mapping leads to; empty if there is none."""
+    values = _resolved(target.get("additionalProperties"), defs)
+    record = _resolved(values.get("items", values), defs)
+    # the string under a mapping names its keys: "{path: domain}"
+    named = re.match(r"\{(\w+):", target.get("description", ""))
+    key = named[1].upper() if named else "KEY"
+    return [(f"{path}.{key}", record)] if "properties" in record else []
+
+
+def _defaults_of_presets(name: str) -> str:
+    """The defaults of a number of clustering presets, such as `10 (emcc), 30 (kreciprocal)`; empty if it has none."""
+    presets: dict[int | str, list[str]] = {}
+    for preset, defaults in PRESET_DEFAULTS.items():
+        if name in defaults:
+            presets.setdefault(defaults[name], []).append(f"`{preset}`")
+    return ", ".join(f"{value} ({', '.join(names)})" for value, names in presets.items())
 
 
 def _resolved(field: Any, defs: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -58,7 +58,7 @@ class DomainConfig(Strict):
 
 
 class ObjectiveConfig(Strict):
-    """One metric to optimise."""
+    """One metric to optimise: an entry of the list of a fidelity."""
 
     metric: str
     """Name of an objective (`tune.objectives`, docs/tuning.md); none is of test identities."""

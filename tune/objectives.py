@@ -73,8 +73,9 @@ def label_free_metrics(diagnostics: Mapping[str, float]) -> dict[str, float]:
 
     Args:
         diagnostics: of `ecul.clustering.pipeline`. An objective is read under its own name, unless it is derived here.
+            One that they do not hold is left out: the epochs of an older run do not have the objectives added since.
     """
-    metrics = {name: diagnostics[name] for name in LABEL_FREE if name not in _DERIVED}
+    metrics = {name: diagnostics[name] for name in LABEL_FREE if name not in _DERIVED and name in diagnostics}
     metrics["clustered_share"] = 1.0 - diagnostics["noise_share"]
     # a negative silhouette means overlapping clusters: the product is 0 then, not negative
     product = max(metrics["silhouette"], 0.0)

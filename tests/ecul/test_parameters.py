@@ -32,7 +32,7 @@ def test_a_preset_fills_in_its_own_numbers_and_refuses_the_others(preset):
 
 
 def test_the_filter_must_hold_the_fusion():
-    with pytest.raises(ValueError, match=r"k3 \(3\) must be at least k2 \(4\)"):
+    with pytest.raises(ValueError, match=r"k3 \(3\) must be at least k2 \(4\); raise k3 too"):
         ClusteringParameters(k3=3)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tune.objectives import VALIDATION_FULL, choices, f1, label_free_metrics, recorded_metrics
+from tune.objectives import LABEL_FREE, VALIDATION_FULL, choices, f1, label_free_metrics, recorded_metrics
 
 
 @pytest.mark.parametrize(("precision", "recall", "expected"), [(1, 1, 1), (0, 0, 0), (1, 0, 0), (0.5, 1, 2 / 3)])
@@ -39,3 +39,12 @@ def test_an_epochs_record_holds_every_objective_of_full_trials():
 
 def test_an_epoch_without_a_united_clustering_has_no_label_free_metrics():
     assert recorded_metrics({"epoch": 1.0, "evaluation/map": 0.5, "united/clusters": 0.0}) == {"validation_map": 0.5}
+
+
+def test_epochs_recorded_before_an_objective_was_added_keep_the_others(monkeypatch):
+    united = {"stability": 0.5, "silhouette": 0.4, "cross_modality_share": 0.5, "multi_camera_share": 1.0}
+    record = {"united/noise_share": 0.2, **{f"united/{name}": value for name, value in united.items()}}
+    before = recorded_metrics(record)
+    monkeypatch.setitem(LABEL_FREE, "largest_share", "share of the images in the largest cluster")
+    assert recorded_metrics(record) == before
+    assert recorded_metrics(record | {"united/largest_share": 0.1}) == before | {"largest_share": 0.1}
