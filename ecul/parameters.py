@@ -101,7 +101,7 @@ class ClusteringParameters:
 
 @dataclass(frozen=True)
 class IntraParameters(ClusteringParameters):
-    """The clustering inside each modality, in stages 1 and 2: settings as in `clustering.united`, without its curriculum.
+    """The clustering inside each modality, in stages 1 and 2. Settings as in `clustering.united`, without curriculum.
 
     Numbers that the preset does not use must stay null.
     """

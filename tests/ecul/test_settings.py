@@ -45,6 +45,15 @@ def test_impossible_settings_are_refused_with_what_was_got(override: str, text: 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", sorted({path.name for path in CONFIGS.glob("*.yaml")} - {"smoke.yaml"}))
+@pytest.mark.parametrize("preset", PRESET_DEFAULTS)
+def test_another_preset_needs_no_other_change_of_a_shipped_config(name: str, preset: str):
+    # docs/extending.md says so; the numbers of the former preset would be refused
+    config = load_config(CONFIGS / name, {"clustering.united.preset": preset, "clustering.intra.preset": preset})
+    for part in (config.clustering.united, config.clustering.intra):
+        assert {number: getattr(part, number) for number in PRESET_DEFAULTS[preset]} == PRESET_DEFAULTS[preset]
+
+
 def test_nothing_to_train_is_refused():
     stages = {"bootstrap": 0, "intra": 0, "united": 0}
     with pytest.raises(ConfigError, match="nothing to train"):
