@@ -40,7 +40,9 @@ def test_a_seed_gives_the_same_bytes_with_any_number_of_workers(tmp_path, layout
 
 
 def test_a_layout_without_a_plan_is_not_drawn_as_another_one():
-    with pytest.raises(DataError, match="no synthetic plan for layout 'market'; choose one of sysu, regdb, llcm"):
+    with pytest.raises(
+        DataError, match=f"no synthetic plan for layout 'market'; choose one of {', '.join(DRAWN_LAYOUTS)}"
+    ):
         make_plan("market", num_identities=3, num_test_identities=2, images_per_camera=2, seed=0)
 
 
@@ -104,7 +106,7 @@ def test_counts_are_followed_exactly(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "market"}, "no synthetic plan for layout 'market'; choose one of sysu, regdb, llcm"),
+        ({"layout": "market"}, f"no synthetic plan for layout 'market'; choose one of {', '.join(DRAWN_LAYOUTS)}"),
         ({"height": 4}, "image size 4x16"),
         ({"num_identities": 1}, "got 1 training identities"),
         ({"images_per_camera": 0}, "0 images"),

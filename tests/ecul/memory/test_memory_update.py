@@ -174,7 +174,7 @@ def test_a_row_and_its_opposite_keep_the_row():
 
 def test_unknown_rule_and_momentum_are_refused():
     memory, inputs, labels, _ = random_problem(3)
-    with pytest.raises(ValueError, match="'median' is unknown, expected one of random, hard, instance, mean"):
+    with pytest.raises(ValueError, match=f"'median' is unknown, expected one of {', '.join(RULES)}"):
         update_memory(memory, inputs, labels, rule="median", momentum=0.1, generator=generator())
     with pytest.raises(ValueError, match=r"momentum is 1\.5"):
         update_memory(memory, inputs, labels, rule="mean", momentum=1.5, generator=generator())
