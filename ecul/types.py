@@ -34,6 +34,14 @@ def group_ids(modality: NDArray[np.integer[Any]], camera: NDArray[np.integer[Any
     return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int32)
 
 
+def noise_as_singletons(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Labels (N,) in which every noise image (-1) is a cluster of its own, as agreement measures need them."""
+    noise = labels < 0
+    separate = labels.astype(np.int64)
+    separate[noise] = labels.max(initial=-1) + 1 + np.arange(np.count_nonzero(noise))
+    return separate
+
+
 @dataclass(frozen=True)
 class SampleIndex:
     """Images a model may train on. It has no identity field, on purpose.
@@ -109,7 +117,7 @@ class ClusteringResult:
         united_label: int32 (N,) numbered over both modalities, -1 noise; None in stage 1.
         num_united_clusters: 0 in stage 1.
         selected_pairs: int32 (P, 2), columns (visible image, infrared image); None in stage 1.
-        diagnostics: label-free figures by name (cluster counts, noise share, seconds, ...).
+        diagnostics: label-free metrics by name (cluster counts, noise share, seconds, ...).
     """
 
     intra_label: IntArray

@@ -1,4 +1,4 @@
-"""Figures about a clustering: those that need no identity, and apart from them those that do and are only reported."""
+"""Metrics of a clustering that need no identity. Those that do are `ecul.evaluation.cluster_quality`."""
 
 from itertools import pairwise
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ecul.clustering.jaccard import jaccard_distance, overlaps
 from ecul.clustering.sparse import SparseRows
-from ecul.types import IntArray, group_ids
+from ecul.types import IntArray, group_ids, noise_as_singletons
 
 SIZE_EDGES = (2, 4, 8, 16, 32, 64, 128)
 SILHOUETTE_SAMPLE = 1000
@@ -18,7 +18,7 @@ Integers = NDArray[np.integer[Any]]
 
 
 def describe_labels(labels: Integers, num_clusters: int, modality: Integers, camera: Integers) -> dict[str, float]:
-    """Label-free figures: clusters, noise, sizes, and how many clusters hold both modalities or several cameras.
+    """Label-free metrics: clusters, noise, sizes, and how many clusters hold both modalities or several cameras.
 
     Args:
         labels: int32 (N,), dense, -1 noise.
@@ -28,7 +28,7 @@ def describe_labels(labels: Integers, num_clusters: int, modality: Integers, cam
     """
     member = labels >= 0
     sizes = np.bincount(labels[member], minlength=num_clusters)
-    figures = {
+    metrics = {
         "images": float(len(labels)),
         "clusters": float(num_clusters),
         "noise_share": float(1 - member.mean()) if len(labels) else 0.0,
@@ -40,8 +40,8 @@ def describe_labels(labels: Integers, num_clusters: int, modality: Integers, cam
     edges = (0, *SIZE_EDGES, np.inf)
     for low, high in pairwise(edges):
         name = f"size_from_{low}"
-        figures[name] = float(np.count_nonzero((sizes >= low) & (sizes < high)))
-    return figures
+        metrics[name] = float(np.count_nonzero((sizes >= low) & (sizes < high)))
+    return metrics
 
 
 def _spread_share(labels: Integers, num_clusters: int, kind: Integers) -> float:
@@ -103,35 +103,9 @@ def mean_silhouette(labels: IntArray, num_clusters: int, fused: SparseRows, inve
     return float(out.mean())
 
 
-def _pairs(counts: NDArray[np.integer[Any] | np.floating[Any]]) -> float:
-    """Pairs inside the cells of a table of counts."""
-    counts = counts.astype(np.float64)
-    return float((counts * (counts - 1) / 2).sum())
-
-
-def _table(rows: Integers, columns: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Non-empty cells of the contingency table (row, column) and each cell's count."""
-    cells, counts = np.unique(np.stack([rows, columns], axis=1).astype(np.int64), axis=0, return_counts=True)
-    return cells[:, 0], cells[:, 1], counts
-
-
-def _singletons(labels: Integers) -> NDArray[np.int64]:
-    """Labels with every noise image as a cluster of its own."""
-    noise = labels < 0
-    separate = labels.astype(np.int64)
-    separate[noise] = labels.max(initial=-1) + 1 + np.arange(np.count_nonzero(noise))
-    return separate
-
-
 def adjusted_rand_index(first: Integers, second: Integers) -> float:
     """Adjusted Rand index of two labelings, 1 when they agree; noise (-1) counts as clusters of one image each."""
-    first, second = _singletons(first), _singletons(second)
-    if len(first) < 2:
-        return 1.0
-    _, _, cells = _table(first, second)
-    together = _pairs(cells)
-    rows, columns = _pairs(np.unique(first, return_counts=True)[1]), _pairs(np.unique(second, return_counts=True)[1])
-    expected = rows * columns / (len(first) * (len(first) - 1) / 2)
-    if (rows + columns) / 2 == expected:
-        return 1.0
-    return (together - expected) / ((rows + columns) / 2 - expected)
+    # imported here: it takes over a second, which a process that only imports the engine should not wait for
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score(noise_as_singletons(first), noise_as_singletons(second)))

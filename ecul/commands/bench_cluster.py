@@ -33,7 +33,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--repeats", type=int, default=1, help="runs of the engine at each size; the fastest counts")
     parser.add_argument("--threads", type=int, metavar="N", help="threads to use (default: all processors)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; a plot goes beside it as .png")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers; a plot goes beside it as .png")
     parser.set_defaults(run=run)
 
 

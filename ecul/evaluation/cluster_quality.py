@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from ecul.types import Modality
+from ecul.types import Modality, noise_as_singletons
 
 Integers = NDArray[np.integer[Any]]
 
@@ -16,14 +16,6 @@ def _pairs(*columns: Integers) -> float:
     rows = np.stack(columns, axis=1).astype(np.int64)
     counts = np.unique(rows, axis=0, return_counts=True)[1].astype(np.float64)
     return float((counts * (counts - 1) / 2).sum())
-
-
-def _singletons(labels: Integers) -> NDArray[np.int64]:
-    """Labels with every noise image as a cluster of its own."""
-    noise = labels < 0
-    separate = labels.astype(np.int64)
-    separate[noise] = labels.max(initial=-1) + 1 + np.arange(np.count_nonzero(noise))
-    return separate
 
 
 def _cross_pairs(rows: Integers, columns: Integers, modality: Integers) -> float:
@@ -51,7 +43,7 @@ def label_quality(labels: Integers, identity: Integers, modality: Integers) -> d
         one cluster, `cross_precision` and `cross_recall` over those pairs of which one image is visible and the other
         infrared. A precision without pairs is 0.
     """
-    single = _singletons(labels)
+    single = noise_as_singletons(labels)
     member = labels >= 0
     clustered, people, kinds = labels[member], identity[member], modality[member]
     nothing, everyone = np.zeros_like(clustered), np.zeros_like(identity)
