@@ -20,7 +20,7 @@ class Recipe:
         spec: lists to search.
         encode_slot: int32 (G, G), as `NeighborSpec.slot`, of the lists that the encoding uses.
         full_depth: int32 (S,), range of the reciprocal neighbours in each of those lists (k1).
-        half_depth: int32 (S,), range of the recall (about k1/2); empty when the preset has no recall.
+        half_depth: int32 (S,), range of the expansion (about k1/2); empty when the preset has none.
         merge_depth: images taken from each searched list to make the encoding's single list; 0 to use them as found.
         fusion_depth: int32 (S,), neighbours fused from each searched list (k2).
         fusion: `pooled` (all fused neighbours weigh the same), `slots` (the lists' means weigh the same) or
@@ -118,7 +118,7 @@ def _balanced_neighbours(bank: FeatureBank, parameters: ClusteringParameters) ->
 
 
 def _camera_aware(bank: FeatureBank, parameters: ClusteringParameters) -> Recipe:
-    """CA-Jaccard: a same-camera and an other-camera list, both one longer than their k1; no recall."""
+    """CA-Jaccard: a same-camera and an other-camera list, both one longer than their k1; no expansion."""
     k1_intra, k1_inter, k2_intra, k2_inter = _need(parameters, "k1_intra", "k1_inter", "k2_intra", "k2_inter")
     group = group_ids(bank.modality, bank.camera)
     num_groups = int(group.max(initial=0)) + 1
