@@ -12,6 +12,8 @@ from sklearn.cluster import DBSCAN
 from ecul.types import ClusteringParameters, FeatureBank, FloatArray, IntArray, group_ids
 
 Lists = list[NDArray[np.intp]]
+PRESETS = ("kreciprocal", "emcc")
+"""Presets that have a dense version."""
 
 
 def dense_clustering(bank: FeatureBank, parameters: ClusteringParameters) -> tuple[IntArray, dict[str, float]]:
@@ -26,8 +28,8 @@ def dense_clustering(bank: FeatureBank, parameters: ClusteringParameters) -> tup
     Raises:
         ValueError: another preset.
     """
-    if parameters.preset not in ("kreciprocal", "emcc"):
-        raise ValueError(f"got preset {parameters.preset!r}; the dense version knows kreciprocal and emcc")
+    if parameters.preset not in PRESETS:
+        raise ValueError(f"got preset {parameters.preset!r}; the dense version knows {' and '.join(PRESETS)}")
     seconds: dict[str, float] = {}
     last = time.perf_counter(), time.process_time()
 

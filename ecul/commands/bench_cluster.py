@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    from ecul.bench.dense import PRESETS
     from ecul.errors import ConfigError
 
     if min(args.sizes) < 2 or args.dim < 2:
@@ -71,8 +72,8 @@ def _check(args: argparse.Namespace) -> None:
     for name in ("threads", "repeats"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f"--{name} is {getattr(args, name)}, expected at least 1")
-    if args.reference and args.preset not in ("emcc", "kreciprocal"):
-        raise ConfigError(f"--reference knows the presets emcc and kreciprocal, not {args.preset}")
+    if args.reference and args.preset not in PRESETS:
+        raise ConfigError(f"--reference knows the presets {' and '.join(PRESETS)}, not {args.preset}")
     if args.json is not None and not args.json.parent.is_dir():
         raise ConfigError(f"--json {args.json}: there is no folder {args.json.parent}")
 
