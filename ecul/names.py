@@ -12,13 +12,11 @@ SearchBackend = Literal["auto", "tiles", "faiss", "torch"]
 """What proposes neighbours: `ecul.clustering.search`. The lists do not depend on it."""
 
 LayoutName = Literal["sysu", "regdb", "llcm"]
-"""Dataset layouts: one module of `ecul.data.layouts` each."""
+"""Dataset layouts: one module of `ecul.data.layouts` each.
 
-DrawnLayout = Literal["sysu", "regdb", "llcm"]
-"""Those of them that synthetic people can be drawn in: `ecul.data.synthetic.plan`."""
-
-RankingRule = Literal["sysu", "regdb", "llcm"]
-"""What a ranking leaves out and how its CMC counts: `ecul.evaluation.ranking`. Named after their datasets."""
+A layout may have a ranking rule of its own (`ecul.evaluation.ranking.RULES`) and a plan for synthetic people
+(`ecul.data.synthetic.plan`), which go by its name; asking for one that does not exist is refused there.
+"""
 
 GalleryRule = Literal["community", "official"]
 """How SYSU-MM01's galleries are drawn: `ecul.evaluation.protocols`."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecul.names import RankingRule
+from ecul.names import LayoutName
 from ecul.parameters import ClusteringParameters, SelectionParameters
 
 IntArray = NDArray[np.int32]
@@ -135,7 +135,7 @@ class RetrievalProtocol:
 
     Attributes:
         name: as settings and results call it.
-        rule: what a ranking leaves out and how its CMC counts.
+        rule: what a ranking leaves out and how its CMC counts: the rule of a layout (`ecul.evaluation.ranking.RULES`).
         query_modality: of the queries; the gallery is of the other one.
         gallery_cameras: cameras of the gallery; None = all.
         num_shots: images drawn for each (identity, camera) of the gallery; None = all images, nothing is drawn.
@@ -143,7 +143,7 @@ class RetrievalProtocol:
     """
 
     name: str
-    rule: RankingRule
+    rule: LayoutName
     query_modality: Modality
     gallery_cameras: tuple[int, ...] | None = None
     num_shots: int | None = None

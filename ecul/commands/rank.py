@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import get_args
 
-from ecul.names import RankingRule
+from ecul.names import LayoutName
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,7 +19,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "(regdb needs no cameras; llcm prefers llcm_query_camera to query_camera where it is there).",
     )
     parser.add_argument("ranking", type=Path, metavar="RANKING.npz")
-    parser.add_argument("--protocol", required=True, choices=get_args(RankingRule), help="whose rules count")
+    parser.add_argument("--protocol", required=True, choices=get_args(LayoutName), help="whose rules count")
     parser.set_defaults(run=run)
 
 

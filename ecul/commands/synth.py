@@ -5,7 +5,7 @@ import time
 from typing import get_args
 
 from ecul.errors import DataError
-from ecul.names import DrawnLayout
+from ecul.names import LayoutName
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -17,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "dataset. The same options give the same bytes.",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to make; must be empty or absent")
-    parser.add_argument("--layout", choices=get_args(DrawnLayout), default="sysu", help="default: sysu")
+    parser.add_argument("--layout", choices=get_args(LayoutName), default="sysu", help="default: sysu")
     parser.add_argument("--identities", type=int, metavar="N", help="people to train on (validation included)")
     parser.add_argument("--test-identities", type=int, metavar="M", help="people to test on; default: half of N")
     parser.add_argument(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecul.errors import ConfigError, DataError
-from ecul.names import GalleryRule, RankingRule
+from ecul.names import GalleryRule, LayoutName
 from ecul.types import LabelledIndex, RetrievalProtocol
 
 NUM_TRIALS = 10
@@ -24,12 +24,12 @@ class Trial:
     Attributes:
         query: positions in the test index, ascending.
         gallery: positions in the test index, sorted by identity, then camera, for drawn galleries.
-        rule: ranking rule of `ecul.evaluation.ranking`.
+        rule: ranking rule (`ecul.evaluation.ranking.RULES`), named after a layout.
     """
 
     query: NDArray[np.int64]
     gallery: NDArray[np.int64]
-    rule: RankingRule
+    rule: LayoutName
 
 
 def build_trials(index: LabelledIndex, *, protocol: RetrievalProtocol, gallery_rule: str = "community") -> list[Trial]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
-from ecul.errors import DataError
+from ecul.errors import ConfigError, DataError
 
 NUM_RANKS = 20
 _CHUNK_ELEMENTS = 1_000_000
@@ -95,7 +95,7 @@ def excluded_pairs(
     camera; `regdb`: none, its two cameras share one number.
 
     Raises:
-        ValueError: an unknown rule.
+        ConfigError: an unknown rule.
     """
     excluded = _look_up(rule).excluded
     if excluded is None:
@@ -105,7 +105,7 @@ def excluded_pairs(
 
 def _look_up(rule: str) -> _Rule:
     if rule not in RULES:
-        raise ValueError(f"ranking rule {rule!r} is unknown, expected one of {', '.join(RULES)}")
+        raise ConfigError(f"ranking rule {rule!r} is unknown, expected one of {', '.join(RULES)}")
     return RULES[rule]
 
 
@@ -135,7 +135,7 @@ def evaluate_ranking(
 
     Raises:
         DataError: a NaN distance, or no query with a match.
-        ValueError: an unknown rule.
+        ConfigError: an unknown rule.
     """
     columns_by_id = _IdentityColumns(gallery_id) if _look_up(rule).cmc_over_identities else None
     parts = []

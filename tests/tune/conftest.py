@@ -35,6 +35,19 @@ SPACE = {
 }
 
 
+def sweep_tree(folder: Path, space: dict[str, Any]) -> dict[str, Any]:
+    """The keys that every sweep of these tests has; `folder` holds its base.yaml."""
+    return {
+        "base": str(folder / "base.yaml"),
+        "space": space,
+        "constraints": ["clustering.united.k3 >= clustering.united.k2"],
+        "objectives": {
+            "features": [{"metric": "validation_cross_modality_f1"}],
+            "full": [{"metric": "validation_map"}],
+        },
+    }
+
+
 def base_of(sweep: SweepConfig) -> Config:
     return base_config(original_config(sweep), warm_start=sweep.full.warm_start)
 
@@ -64,15 +77,7 @@ def make_bare_sweep(tmp_path: Path) -> Callable[..., SweepConfig]:
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
 
     def build(**changes: Any) -> SweepConfig:
-        tree = {
-            "base": str(tmp_path / "base.yaml"),
-            "space": SPACE,
-            "constraints": ["clustering.united.k3 >= clustering.united.k2"],
-            "objectives": {
-                "features": [{"metric": "validation_cross_modality_f1"}],
-                "full": [{"metric": "validation_map"}],
-            },
-        } | changes
+        tree = sweep_tree(tmp_path, SPACE) | changes
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(tree))
         return load_sweep(tmp_path / "sweep.yaml")
 

@@ -27,7 +27,7 @@ from ecul.engine.fit import fit
 from ecul.engine.run_directory import RunDirectory, read_records
 from ecul.settings import config_tree, load_config
 from tests.cluster.tracking.wandb_files import offline_runs
-from tests.tune.conftest import simulated_bank
+from tests.tune.conftest import simulated_bank, sweep_tree
 from tests.with_ray.runs import SmallCluster, events
 from tune import results, run
 from tune.study.store import own_trials, read_study, trial_key
@@ -55,18 +55,15 @@ def write_sweep(tmp_path: Path, tiny_config: Callable[..., Config]) -> Callable[
     (tmp_path / "cluster.yaml").write_text("{cpu: true, cpus_per_worker: 1, clustering: {borrow: false}}")
 
     def write(**changes: Any) -> str:
-        tree = {
-            "base": str(tmp_path / "base.yaml"),
-            "space": SPACE,
-            "constraints": ["clustering.united.k3 >= clustering.united.k2"],
-            "objectives": {
-                "features": [{"metric": "validation_cross_modality_f1"}],
-                "full": [{"metric": "validation_map"}],
-            },
-            "features": {"bank": str(tmp_path / "bank.npz")},
-            "full": {"cluster": str(tmp_path / "cluster.yaml"), "grace_epochs": 1},
-            "trials": 2,
-        } | changes
+        tree = (
+            sweep_tree(tmp_path, SPACE)
+            | {
+                "features": {"bank": str(tmp_path / "bank.npz")},
+                "full": {"cluster": str(tmp_path / "cluster.yaml"), "grace_epochs": 1},
+                "trials": 2,
+            }
+            | changes
+        )
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(tree))
         return str(tmp_path / "sweep.yaml")
 

@@ -47,17 +47,17 @@ def _threads(faiss: Any, num_threads: int | None) -> Iterator[None]:
 
 
 def _proposals(faiss: Any, features: FloatArray, spec: NeighborSpec, spare: int) -> Proposals:
-    found = empty_proposals(len(features), spec, spare)
+    proposals = empty_proposals(len(features), spec, spare)
     for target in target_sets(spec):
         index = faiss.IndexFlatIP(features.shape[1])
         if faiss.get_num_gpus():
             index = faiss.index_cpu_to_all_gpus(index)
         index.add(features[target.columns])
         for number, rows in target.queries:
-            width = min(found.index.shape[2], len(target.columns))
+            width = min(proposals.index.shape[2], len(target.columns))
             similarity, column = index.search(np.ascontiguousarray(features[rows]), width)
-            enter_best(found, target, rows, number, similarity, column)
-    return found
+            enter_best(proposals, target, rows, number, similarity, column)
+    return proposals
 
 
 def empty_proposals(num_images: int, spec: NeighborSpec, spare: int) -> Proposals:
@@ -72,7 +72,7 @@ def empty_proposals(num_images: int, spec: NeighborSpec, spare: int) -> Proposal
 
 
 def enter_best(
-    found: Proposals,
+    proposals: Proposals,
     target: TargetSet,
     rows: Any,
     number: int,
@@ -82,7 +82,7 @@ def enter_best(
     """Writes the best pairs of some images, found by a library's top-k, as their list `number`.
 
     Args:
-        found: written.
+        proposals: written.
         target: the images searched.
         rows: int32 (Q,), the images.
         number: of the list.
@@ -92,7 +92,7 @@ def enter_best(
     index = target.columns[column]
     itself = index == rows[:, None]
     width = index.shape[1]
-    found.index[rows, number, :width] = np.where(itself, -1, index)
-    found.similarity[rows, number, :width] = np.where(itself, -np.inf, similarity)
+    proposals.index[rows, number, :width] = np.where(itself, -1, index)
+    proposals.similarity[rows, number, :width] = np.where(itself, -np.inf, similarity)
     if width < len(target.columns):
-        found.floor[rows, number] = similarity[:, -1]
+        proposals.floor[rows, number] = similarity[:, -1]

@@ -225,7 +225,7 @@ def _decide_all(
 
     parts = map_ranges(part, 0, len(order), num_threads=num_threads)
     certified = np.empty(len(order), np.bool_)
-    certified[order] = np.concatenate([found for found, _ in parts])
+    certified[order] = np.concatenate([sure for sure, _ in parts])
     return certified, max(worst for _, worst in parts)
 
 
@@ -233,9 +233,9 @@ def _search_again(
     images: Images, spec: NeighborSpec, rows: IntArray, lists: NeighborLists, base: int, num_threads: int | None
 ) -> int:
     """Proposes rows again in float64 and decides; the exact kernel does what is left. Returns how many those were."""
-    found = propose_rows(images.features, spec, rows, arithmetic=FLOAT64, dtype=np.float64, num_threads=num_threads)
+    proposals = propose_rows(images.features, spec, rows, arithmetic=FLOAT64, dtype=np.float64, num_threads=num_threads)
     error = FLOAT64.error(images.features.shape[1])
-    certified, observed = _decide_all(images, found, lists, base, error, num_threads)
+    certified, observed = _decide_all(images, proposals, lists, base, error, num_threads)
     left = rows[~certified] if observed <= error else rows
 
     def by_hand(first: int, last: int) -> None:

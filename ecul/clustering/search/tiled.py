@@ -181,8 +181,8 @@ def propose_blocks(
     size = _tile_size(max(lengths), threads)
     corners = _square(lengths[0], size) if rows == columns else _rectangle(lengths[0], lengths[1], size)
     _run(_Tiles(sides[0], sides[-1], size, corners, product, mirror=True), threads)
-    found = [[table.proposals(side.images) for table in side.tables] for side in sides]
-    return found[0], found[1] if len(found) > 1 else []
+    proposals = [[table.proposals(side.images) for table in side.tables] for side in sides]
+    return proposals[0], proposals[1] if len(proposals) > 1 else []
 
 
 def _side(features: FloatArray, specs: Sequence[NeighborSpec], block: Range, arithmetic: Arithmetic) -> _Side:

@@ -64,15 +64,17 @@ def _precision(arithmetic: Arithmetic, device: torch.device) -> Iterator[None]:
 
 
 def _proposals(bank: Tensor, spec: NeighborSpec, spare: int) -> Proposals:
-    found = empty_proposals(len(bank), spec, spare)
+    proposals = empty_proposals(len(bank), spec, spare)
     for target in target_sets(spec):
         columns = bank[torch.from_numpy(target.columns).to(bank.device)]
-        width = min(found.index.shape[2], len(columns))
+        width = min(proposals.index.shape[2], len(columns))
         block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // (8 * len(columns))))
         for number, images in target.queries:
             for first in range(0, len(images), block):
                 rows = images[first : first + block]
                 similarity = bank[torch.from_numpy(rows).to(bank.device)] @ columns.T
                 best = similarity.topk(width, dim=1)
-                enter_best(found, target, rows, number, best.values.float().cpu().numpy(), best.indices.cpu().numpy())
-    return found
+                enter_best(
+                    proposals, target, rows, number, best.values.float().cpu().numpy(), best.indices.cpu().numpy()
+                )
+    return proposals

@@ -12,24 +12,8 @@ from ecul.clustering.ranges import encode_range, encoding_inputs, extend_range, 
 from ecul.clustering.search.search import search
 from ecul.clustering.selection import other_modality_spec, select_pairs
 from ecul.clustering.sparse import ONE, SparseRows, concatenate_rows, fill_rows, inverted_index, row_ranges
-from ecul.types import ClusteringParameters, SelectionParameters
-
-PRESETS = {
-    "kreciprocal": {"k1": 12, "k2": 4},
-    "modality_balanced": {"k1": 12, "k2": 6},
-    "balanced_neighbours": {"k1": 12, "k2": 3},
-    "camera_aware": {"k1_intra": 4, "k1_inter": 9, "k2_intra": 2, "k2_inter": 3},
-    "emcc": {"k1": 5, "k2": 3, "k3": 6, "groups": "modality_camera"},
-}
-
-
-def parameters(preset, *, eps=0.6):
-    return ClusteringParameters(preset=preset, eps=eps, min_samples=4, **PRESETS[preset])
-
-
-def angles(*degrees):
-    radians = np.deg2rad(degrees)
-    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
+from ecul.types import SelectionParameters
+from tests.ecul.clustering.small import PRESETS, angles, parameters
 
 
 def in_fixed_point(*weights):

@@ -19,24 +19,12 @@ from ecul.clustering.search.lists import NeighborSpec, join_specs
 from ecul.clustering.search.search import search, search_by
 from ecul.clustering.search.torch_topk import torch_backend
 from ecul.errors import SearchError
-from ecul.types import ClusteringParameters, FeatureBank
-
-PRESETS = {
-    "kreciprocal": {"k1": 12, "k2": 4},
-    "modality_balanced": {"k1": 12, "k2": 6},
-    "balanced_neighbours": {"k1": 12, "k2": 3},
-    "camera_aware": {"k1_intra": 4, "k1_inter": 9, "k2_intra": 2, "k2_inter": 3},
-    "emcc": {"k1": 5, "k2": 3, "k3": 6, "groups": "modality_camera"},
-}
+from ecul.types import FeatureBank
+from tests.ecul.clustering.small import PRESETS, angles, parameters
 
 
 def spec_of(bank, preset):
-    return build_recipe(bank, ClusteringParameters(preset=preset, eps=0.6, min_samples=4, **PRESETS[preset])).spec
-
-
-def angles(*degrees):
-    radians = np.deg2rad(degrees)
-    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
+    return build_recipe(bank, parameters(preset)).spec
 
 
 def simulated(num_images, dim, seed=1):

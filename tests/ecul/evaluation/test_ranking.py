@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecul.errors import DataError
+from ecul.errors import ConfigError, DataError
 from ecul.evaluation import ranking
 from ecul.evaluation.ranking import RULES, evaluate_ranking
 
@@ -170,5 +170,5 @@ def test_bad_input_is_refused():
         evaluate_ranking(distance, query_id + 100, gallery_id, *cameras, rule="sysu")
     with pytest.raises(DataError, match="among the 0 gallery images"):
         evaluate_ranking(distance[:, :0], query_id, gallery_id[:0], cameras[0], cameras[1][:0], rule="llcm")
-    with pytest.raises(ValueError, match="'market' is unknown"):
+    with pytest.raises(ConfigError, match="'market' is unknown"):
         evaluate_ranking(distance, query_id, gallery_id, *cameras, rule="market")
