@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from ecul.data.doctor import inspect_dataset
 
     found = inspect_dataset(args.dataset, layout=args.layout, num_opened=max(args.open, 0))
-    print(f"{args.dataset}: {found.name}, digest {found.digest}")
+    print(f"{args.dataset}: {found.name}, digest {found.digest or 'none, as images are missing'}")
     print(_table(found.rows))
     print(f"opened {found.num_opened} images")
     for problem in found.problems:

@@ -15,6 +15,9 @@ from ecul.types import LabelledIndex, Modality
 SYNTHETIC_MARKER = "ecul-synthetic.json"
 _VALIDATION_SHARE = 0.2
 _VALIDATION_SEED = 0
+_MAX_NAMED = 3
+_LEVELS = 2  # folders between the one given and the dataset's own
+_MOST_FOLDERS = 200
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class ReidDataset:
     test: LabelledIndex
 
 
-def open_dataset(root: str | Path, *, layout: str, trial: int = 1, hold_out_validation: bool = False) -> ReidDataset:
+def open_dataset(
+    root: str | Path, *, layout: str, trial: int = 1, hold_out_validation: bool = False, check_files: bool = True
+) -> ReidDataset:
     """Returns the dataset in a folder; nothing is copied or renamed.
 
     Args:
@@ -50,19 +55,23 @@ def open_dataset(root: str | Path, *, layout: str, trial: int = 1, hold_out_vali
         trial: split of a layout that has several (RegDB: 1 to 10); the other layouts have one.
         hold_out_validation: keep validation identities out of training: SYSU-MM01's own 99, elsewhere a fixed
             fifth of the training identities. Without it everything is trained on, as in the published results.
+        check_files: make sure that every image is there, dangling links included.
 
     Raises:
-        DataError: the folder, a split file or a listed image is missing, or a split is empty.
+        DataError: the folder, a split file or an image is missing, or a split is empty.
     """
     path = _existing(root)
     layout = detect_layout(path) if layout == "auto" else layout
-    rows = find_layout(layout).read(path, trial)
+    known = find_layout(layout)
+    if not any((path / name).is_file() for name in known.split_files) and (inner := _dataset_inside(path)):
+        raise DataError(f"{path} does not hold the split files of {layout}, but {inner} does; give that folder")
+    rows = known.read(path, trial)
     if hold_out_validation and not rows.validation:
         rows = _hold_out(rows)
     if not hold_out_validation:
         rows = SplitRows(train=rows.train + rows.validation, validation=[], test=rows.test)
     _require_both_modalities(path, {"training": rows.train, "test": rows.test})
-    return ReidDataset(
+    dataset = ReidDataset(
         name=f"synthetic-{layout}" if (path / SYNTHETIC_MARKER).is_file() else layout,
         layout=layout,
         root=str(path),
@@ -70,6 +79,17 @@ def open_dataset(root: str | Path, *, layout: str, trial: int = 1, hold_out_vali
         validation=to_index(rows.validation) if hold_out_validation else None,
         test=to_index(rows.test),
     )
+    if check_files and (missing := missing_files(dataset)):
+        raise DataError(
+            f"{path} lists {_num_images(dataset)} images, of which {len(missing)} do not exist (first: "
+            f"{', '.join(missing[:_MAX_NAMED])}); unpack the dataset again, or mend its links and folder names"
+        )
+    return dataset
+
+
+def missing_files(dataset: ReidDataset) -> list[str]:
+    """Returns the images that do not exist or are dangling links, in the order of the indexes."""
+    return [path for index in _indexes(dataset) for path in index.samples.paths if not os.path.isfile(path)]
 
 
 def detect_layout(root: str | Path) -> str:
@@ -79,11 +99,13 @@ def detect_layout(root: str | Path) -> str:
         DataError: no layout, or more than one, has its split files there.
     """
     path = _existing(root)
-    matching = [
-        layout.name for layout in LAYOUTS.values() if all((path / name).is_file() for name in layout.split_files)
-    ]
+    matching = _layouts_in(path)
     if len(matching) == 1:
         return matching[0]
+    if not matching and (inner := _dataset_inside(path)):
+        raise DataError(
+            f"{path} has no known layout, but {inner} has that of {_layouts_in(inner)[0]}; give that folder"
+        )
     looked_for = "; ".join(f"{layout.name}: {', '.join(layout.split_files)}" for layout in LAYOUTS.values())
     count = "more than one known layout" if matching else "no known layout"
     raise DataError(f"{path} has {count}; looked for the split files of {looked_for}")
@@ -93,14 +115,56 @@ def digest(dataset: ReidDataset) -> str:
     """Returns 16 hexadecimal digits that change with any image's relative path or size, or the split it is in.
 
     Holding identities out for validation does not change it.
+
+    Raises:
+        DataError: an image is missing.
     """
     training = dataset.train.samples.paths + (dataset.validation.samples.paths if dataset.validation else ())
     state = hashlib.sha256(dataset.layout.encode())
     for split, paths in (("train", training), ("test", dataset.test.samples.paths)):
         for path in sorted(paths):
             relative = os.path.relpath(path, dataset.root).replace(os.sep, "/")
-            state.update(f"{split}\0{relative}\0{os.path.getsize(path)}\n".encode())
+            try:
+                size = os.path.getsize(path)
+            except OSError as error:
+                raise DataError(
+                    f"image {path} is missing ({error.strerror}); run `ecul doctor` on the dataset"
+                ) from None
+            state.update(f"{split}\0{relative}\0{size}\n".encode(errors="surrogateescape"))
     return state.hexdigest()[:16]
+
+
+def _layouts_in(path: Path) -> list[str]:
+    """The layouts whose split files are all in a folder."""
+    return [layout.name for layout in LAYOUTS.values() if all((path / name).is_file() for name in layout.split_files)]
+
+
+def _dataset_inside(path: Path) -> Path | None:
+    """The folder below, or else above, that holds a dataset: one was unpacked too deep, or a part of it was given."""
+    level = [path]
+    for _ in range(_LEVELS):
+        level = [folder for above in level for folder in _folders(above)][:_MOST_FOLDERS]
+        if found := next((folder for folder in level if _layouts_in(folder)), None):
+            return found
+    return next((folder for folder in [*path.resolve().parents][:_LEVELS] if _layouts_in(folder)), None)
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder, by name, without hidden ones and those that archives of macOS leave."""
+    try:
+        return sorted(
+            entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
+        )
+    except OSError:
+        return []
+
+
+def _indexes(dataset: ReidDataset) -> list[LabelledIndex]:
+    return [index for index in (dataset.train, dataset.validation, dataset.test) if index is not None]
+
+
+def _num_images(dataset: ReidDataset) -> int:
+    return sum(len(index) for index in _indexes(dataset))
 
 
 def _existing(root: str | Path) -> Path:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ecul.data.dataset import SYNTHETIC_MARKER, ReidDataset, digest, open_dataset
-from ecul.data.images import read_image
+from ecul.data.dataset import SYNTHETIC_MARKER, ReidDataset, digest, missing_files, open_dataset
+from ecul.data.images import has_colour, is_constant, read_image
 from ecul.data.layouts import Layout, find_layout
 from ecul.data.layouts.counts import Counts, compare
 from ecul.errors import DataError
@@ -15,7 +15,6 @@ from ecul.types import LabelledIndex, Modality
 
 _MAX_NAMED = 5
 _GREY_SHARE = 0.9
-_GREY_TOLERANCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,14 @@ class Inspection:
 
     Attributes:
         name: of the dataset.
-        digest: of its files (see `ecul.data.dataset.digest`).
+        digest: of its files (see `ecul.data.dataset.digest`); None where images are missing.
         rows: sizes by split, modality and camera.
         num_opened: images that were decoded.
         problems: what is wrong and what to do, one sentence each; empty when all is well.
     """
 
     name: str
-    digest: str
+    digest: str | None
     rows: tuple[CountRow, ...]
     num_opened: int
     problems: tuple[str, ...]
@@ -59,21 +58,37 @@ def inspect_dataset(root: str | Path, *, layout: str = "auto", num_opened: int =
     Raises:
         DataError: the folder cannot be read as a dataset at all.
     """
-    dataset = open_dataset(root, layout=layout)
+    dataset = open_dataset(root, layout=layout, check_files=False)
     known = find_layout(dataset.layout)
     folder = Path(dataset.root)
     problems = _count_problems(dataset, known)
     if known.find_problems is not None:
         real = not (folder / SYNTHETIC_MARKER).is_file()
         problems += known.find_problems(folder, dataset.train, dataset.test, real)
-    problems += _trial_problems(dataset, known)
+    missing = missing_files(dataset)
+    problems += _list_of(missing, len(dataset.train) + len(dataset.test), "do not exist (or are dangling links)")
+    problems += _trial_problems(dataset, known, set(missing))
     opened = 0
     for split, index in _splits(dataset):
-        count, unusable = _image_problems(split, index, num_opened)
+        count, unusable = _image_problems(split, index, num_opened, set(missing))
         opened += count
         problems += unusable
     rows = tuple(row for split, index in _splits(dataset) for row in _count_rows(split, index))
-    return Inspection(name=dataset.name, digest=digest(dataset), rows=rows, num_opened=opened, problems=tuple(problems))
+    return Inspection(
+        name=dataset.name,
+        digest=None if missing else digest(dataset),
+        rows=rows,
+        num_opened=opened,
+        problems=tuple(problems),
+    )
+
+
+def _list_of(paths: list[str], total: int, what: str, where: str = "") -> list[str]:
+    """One problem that names the first of the images it is about; none without images."""
+    if not paths:
+        return []
+    named = ", ".join(paths[:_MAX_NAMED]) + (", ..." if len(paths) > _MAX_NAMED else "")
+    return [f"{where}{len(paths)} of {total} images {what}: {named}; copy them again from the dataset"]
 
 
 def _splits(dataset: ReidDataset) -> tuple[tuple[str, LabelledIndex], ...]:
@@ -135,15 +150,17 @@ def _synthetic_counts(marker: Path) -> Counts:
         raise DataError(f"{marker} is damaged ({error!r}); draw the set again with `ecul synth`") from None
 
 
-def _trial_problems(dataset: ReidDataset, known: Layout) -> list[str]:
+def _trial_problems(dataset: ReidDataset, known: Layout, missing: set[str]) -> list[str]:
     """Trials that cannot be read, differ in size from trial 1, or list an image for training and for testing."""
     problems: list[str] = []
     for trial in range(1, known.num_trials + 1) if known.num_trials > 1 else ():
         try:
-            other = open_dataset(dataset.root, layout=known.name, trial=trial)
+            other = open_dataset(dataset.root, layout=known.name, trial=trial, check_files=False)
         except DataError as error:
             problems.append(f"trial {trial}: {error}")
             continue
+        absent = [path for path in missing_files(other) if path not in missing]
+        problems += _list_of(absent, len(other.train) + len(other.test), "do not exist", f"trial {trial}: ")
         shared = set(other.train.samples.paths) & set(other.test.samples.paths)
         if shared:
             problems.append(
@@ -155,11 +172,14 @@ def _trial_problems(dataset: ReidDataset, known: Layout) -> list[str]:
     return problems
 
 
-def _image_problems(split: str, index: LabelledIndex, num_opened: int) -> tuple[int, list[str]]:
-    """How many images were decoded, and what is wrong with them."""
+def _image_problems(split: str, index: LabelledIndex, num_opened: int, missing: set[str]) -> tuple[int, list[str]]:
+    """How many images were decoded, and what is wrong with them; those known to be missing are not tried."""
     count = len(index) if num_opened == 0 else min(num_opened, len(index))
     positions = np.linspace(0, len(index) - 1, count).round().astype(int).tolist()
+    positions = [position for position in positions if index.samples.paths[position] not in missing]
+    count = len(positions)
     unreadable: list[str] = []
+    constant: list[str] = []
     colourless: list[bool] = []
     for position in positions:
         path = index.samples.paths[position]
@@ -168,15 +188,14 @@ def _image_problems(split: str, index: LabelledIndex, num_opened: int) -> tuple[
         except DataError:
             unreadable.append(path)
             continue
+        if is_constant(pixels):
+            constant.append(path)
         if index.samples.modality[position] == Modality.VISIBLE:
-            colourless.append(float(np.ptp(pixels.astype(np.float32), axis=0).mean()) < _GREY_TOLERANCE)
-    problems: list[str] = []
-    if unreadable:
-        problems.append(
-            f"{split}: {len(unreadable)} of {count} opened images cannot be read: "
-            f"{', '.join(unreadable[:_MAX_NAMED])}{', ...' if len(unreadable) > _MAX_NAMED else ''}; "
-            "copy them again from the dataset"
-        )
+            colourless.append(not has_colour(pixels))
+    problems = [
+        *_list_of(unreadable, count, "cannot be read", f"{split}: "),
+        *_list_of(constant, count, "show one value in all pixels", f"{split}: "),
+    ]
     if colourless and np.mean(colourless) > _GREY_SHARE:
         problems.append(f"{split}: the visible images have no colour; they were converted, or are infrared images")
     return count, problems

@@ -1,6 +1,8 @@
 """Images as uint8 arrays: decoded once and kept where they fit, decoded when asked otherwise."""
 
 import logging
+import struct
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ecul.errors import DataError
@@ -17,8 +19,28 @@ log = logging.getLogger(__name__)
 _GIB = 2**30
 
 
+GREY_TOLERANCE = 2.0
+"""An image whose channels differ by less than this, on average over its pixels, shows no colour."""
+_BACKGROUND = (128, 128, 128, 255)  # neither the black nor the white of a garment or a scene
+_DEEP_RANGE = (0.1, 99.9)  # percentiles: a few dead or hot pixels of a thermal sensor do not set the range
+_ORIENTATION = 0x0112
+_BROKEN = (
+    # what Pillow raises for files that are cut, damaged, of an unknown kind or far too large
+    *(UnidentifiedImageError, Image.DecompressionBombError, OSError, EOFError, SyntaxError, struct.error, zlib.error),
+    *(ValueError, TypeError, LookupError, ArithmeticError),
+)
+
+
 def read_image(path: str, *, height: int | None = None, width: int | None = None) -> UInt8[np.ndarray, "3 H W"]:
-    """Returns the image as RGB; an infrared image has its channel repeated.
+    """Returns the image as RGB; every image of the program is opened here.
+
+    - An EXIF orientation is applied.
+    - Grey and palette images and those of other colour spaces are converted; grey has its channel repeated.
+    - Transparent images are laid on mid grey (128), so that colours hidden by the alpha channel do not count.
+    - Images of more than 8 bits with one channel (16-bit grey, 32-bit, floating point) are scaled linearly: the 0.1th
+      percentile of the image's values becomes 0 and the 99.9th 255; its least and largest value where these two are
+      equal. NaN counts as the least.
+    - Of an image with several frames the first is taken.
 
     Args:
         path: the file.
@@ -30,15 +52,62 @@ def read_image(path: str, *, height: int | None = None, width: int | None = None
     """
     try:
         with Image.open(path) as image:
-            converted = image.convert("RGB")
+            converted = _as_rgb(image)
             size = (width or converted.width, height or converted.height)
             if converted.size != size:
                 converted = converted.resize(size, Image.Resampling.BICUBIC)
             return np.asarray(converted).transpose(2, 0, 1)
     except FileNotFoundError:
         raise DataError(f"image {path} is missing; run `ecul doctor` on the dataset") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"image {path} cannot be read ({error}); replace it, then run `ecul doctor`") from None
+    except _BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"image {path} cannot be read ({reason}); replace it, then run `ecul doctor`") from None
+
+
+def has_colour(pixels: UInt8[np.ndarray, "3 H W"]) -> bool:
+    """Returns whether the channels of an image differ visibly."""
+    return float(np.ptp(pixels.astype(np.float32), axis=0).mean()) >= GREY_TOLERANCE
+
+
+def is_constant(pixels: UInt8[np.ndarray, "3 H W"]) -> bool:
+    """Returns whether all pixels of an image are the same."""
+    return not np.ptp(pixels, axis=(1, 2)).any()
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    upright = _upright(image)
+    if upright.mode.startswith(("I", "F")):
+        return Image.fromarray(_in_eight_bits(np.asarray(upright))).convert("RGB")
+    if upright.has_transparency_data:
+        colours = upright.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", colours.size, _BACKGROUND), colours).convert("RGB")
+    return upright.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as it was meant to be seen; one whose EXIF data are damaged stays as it is."""
+    try:
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+    except _BROKEN:
+        return image
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def _in_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Pixels of a deep image, scaled as `read_image` says.
+
+    Raises:
+        ValueError: no value is finite.
+    """
+    numbers = values.astype(np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    if not finite.size:
+        raise ValueError("none of its values is finite")
+    low, high = np.percentile(finite, _DEEP_RANGE)
+    if low == high:
+        low, high = finite.min(), finite.max()
+    clipped = np.clip(np.nan_to_num(numbers, nan=low, posinf=high, neginf=low), low, high)
+    return np.rint((clipped - low) * (255 / ((high - low) or 1))).astype(np.uint8)
 
 
 class ImageStore:

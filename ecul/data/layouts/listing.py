@@ -11,8 +11,7 @@ import numpy as np
 from ecul.errors import DataError
 from ecul.types import LabelledIndex, Modality, SampleIndex
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-_MAX_NAMED = 3
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class ImageRow(NamedTuple):
@@ -91,17 +90,17 @@ def read_labelled_list(root: Path, name: str) -> list[tuple[str, int]]:
     """Returns (image path, label) for each line `relative/path label` of a split file.
 
     Raises:
-        DataError: no such file, a line of another form, or listed images that do not exist.
+        DataError: no such file, or a line of another form.
     """
     listed: list[tuple[str, int]] = []
     for number, line in enumerate(read_split_file(root / name).splitlines(), start=1):
         if not line.strip():
             continue
-        relative, _, label = line.strip().replace("\\", "/").rpartition(" ")
-        if not relative or not label.lstrip("-").isdecimal():
+        # any blank parts path and label; paths may hold blanks themselves
+        *relative, label = line.strip().replace("\\", "/").rsplit(None, 1)
+        if not relative or not label.removeprefix("-").isdecimal():
             raise DataError(f"{root / name} line {number}: expected `relative/path label`, got {line.strip()!r}")
-        listed.append((str(root / relative.strip()), int(label)))
-    _require_files([path for path, _ in listed], source=root / name)
+        listed.append((str(root / relative[0]), int(label)))
     return listed
 
 
@@ -115,13 +114,3 @@ def read_split_file(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the split file {path} ({error}); it comes with the dataset") from None
-
-
-def _require_files(paths: list[str], *, source: Path) -> None:
-    missing = [path for path in paths if not os.path.isfile(path)]
-    if missing:
-        named = ", ".join(missing[:_MAX_NAMED])
-        raise DataError(
-            f"{source} lists {len(paths)} images, of which {len(missing)} do not exist (first: {named}); "
-            "unpack the dataset again or restore its folder names"
-        )

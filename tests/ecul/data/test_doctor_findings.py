@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,28 @@ def test_an_unreadable_image_is_named(sysu, capsys):
     broken.write_bytes(broken.read_bytes()[:200])
     assert main(["doctor", str(sysu), "--open", "0"]) == 2
     assert f"cannot be read: {broken}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("layout", ["sysu", "regdb"])
+def test_dangling_links_are_listed_and_the_rest_is_still_checked(made, tmp_path, layout, capsys):
+    root = Path(shutil.copytree(made / layout, tmp_path / layout))
+    images = sorted(path for path in root.rglob("*") if path.suffix in (".jpg", ".bmp"))
+    images[0].unlink()
+    images[0].symlink_to(tmp_path / "nothing")
+    broken = images[-1]
+    broken.write_bytes(broken.read_bytes()[:100])
+    assert main(["doctor", str(root), "--open", "0"]) == 2
+    printed = capsys.readouterr().out
+    assert f"images do not exist (or are dangling links): {images[0]}; " in printed
+    assert f"cannot be read: {broken}" in printed
+    assert printed.count(str(images[0])) == 1
+
+
+def test_constant_images_are_named(sysu, capsys):
+    white = sorted((sysu / "cam3").rglob("*.jpg"))[0]
+    Image.new("L", (16, 16), 255).save(white)
+    assert main(["doctor", str(sysu), "--open", "0"]) == 2
+    assert f"show one value in all pixels: {white}" in capsys.readouterr().out
 
 
 def test_identities_without_images_are_named(sysu):

@@ -172,8 +172,20 @@ def test_regdb_has_ten_trials(regdb, trial):
 
 def test_listed_images_that_do_not_exist_are_named(regdb):
     shutil.rmtree(regdb / "Thermal" / "1")
-    with pytest.raises(DataError, match=r"lists 4 images, of which 2 do not exist .*Thermal/1/man back_2.BMP"):
+    with pytest.raises(DataError, match=r"lists 16 images, of which 2 do not exist .*Thermal/1/man back_2.BMP"):
         open_dataset(regdb, layout="regdb")
+
+
+def test_any_blank_parts_path_and_label(regdb):
+    listing = regdb / "idx" / "train_visible_1.txt"
+    expected = open_dataset(regdb, layout="regdb").train
+    for blank in ("\t", "  ", " \t "):
+        lines = [line.rsplit(" ", 1) for line in listing.read_text().split("\n") if line.strip()]
+        listing.write_text("\ufeff" + "\n".join(blank.join(parts) for parts in lines), encoding="utf-8")
+        found = open_dataset(regdb, layout="regdb").train
+        assert found.samples.paths == expected.samples.paths
+        assert found.identity.tolist() == expected.identity.tolist()
+        listing.write_text("\n".join(" ".join(parts) for parts in lines))
 
 
 def test_a_line_without_a_label_is_named(regdb):
@@ -232,6 +244,46 @@ def test_an_unknown_folder_says_what_was_looked_for(tmp_path):
         detect_layout(tmp_path / "absent")
     with pytest.raises(DataError, match="unknown layout 'market'"):
         open_dataset(tmp_path, layout="market")
+
+
+@pytest.mark.parametrize("layout", ["auto", "sysu"])
+def test_the_inner_folder_of_a_set_unpacked_too_deep_is_named(sysu, tmp_path_factory, layout):
+    outer = tmp_path_factory.mktemp("outer")
+    shutil.copytree(sysu, outer / "SYSU-MM01" / "SYSU-MM01")
+    shutil.copytree(sysu, outer / "SYSU-MM01" / "__MACOSX")
+    with pytest.raises(DataError, match=r"outer\d*/SYSU-MM01/SYSU-MM01 .*; give that folder"):
+        open_dataset(outer / "SYSU-MM01", layout=layout)
+    with pytest.raises(DataError, match=f"but {sysu.resolve()} "):
+        open_dataset(sysu / "cam1", layout=layout)
+
+
+def test_dangling_links_are_named_before_anything_is_decoded(sysu):
+    link = sysu / "cam1" / "0002" / "link.jpg"
+    link.symlink_to(sysu / "nothing.jpg")
+    with pytest.raises(DataError, match=r"of which 1 do not exist \(first: .*cam1/0002/link.jpg\)"):
+        open_dataset(sysu, layout="sysu")
+
+
+def test_an_image_deleted_while_reading_is_one_error(sysu):
+    dataset = open_dataset(sysu, layout="sysu")
+    (sysu / "cam1" / "0002" / "1.bmp").unlink()
+    with pytest.raises(DataError, match=r"1.bmp is missing"):
+        digest(dataset)
+
+
+def test_files_that_systems_leave_are_passed_over(sysu):
+    expected = open_dataset(sysu, layout="sysu").train.samples.paths
+    for name in ("._0002.JPG", "Thumbs.db", ".DS_Store", "desktop.ini"):
+        (sysu / "cam1" / "0002" / name).write_bytes(b"x")
+    (sysu / "cam1" / "@eaDir").mkdir()
+    assert open_dataset(sysu, layout="sysu").train.samples.paths == expected
+
+
+def test_sets_are_read_through_links_and_from_folders_with_blanks_and_letters(sysu, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ein Ördner 文件")
+    (folder / "link").symlink_to(sysu)
+    for root in (folder / "link", Path(shutil.copytree(sysu, folder / "Kopie ä b"))):
+        assert len(open_dataset(root, layout="auto").train) == len(open_dataset(sysu, layout="auto").train)
 
 
 def test_images_of_synthetic_sets_open_in_the_promised_form(made):
