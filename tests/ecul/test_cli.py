@@ -46,6 +46,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["rank", "nowhere.npz", "--protocol", "sysu"], "nowhere.npz"),
         (["pretrain", "--steps", "0", "--out", "x"], "--steps is 0"),
         (["bench", "train", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["bench", "size", "--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
