@@ -164,12 +164,34 @@ class RetrievalResult:
         cmc: float64 (T, R), cumulative matching characteristic; column r is Rank-(r+1), in [0, 1].
         mean_average_precision: float64 (T,), in [0, 1].
         mean_inverse_negative_penalty: float64 (T,), in [0, 1].
+        num_queries: (T,), all queries.
+        num_unmatched: (T,), queries without a match in the gallery, which count for nothing.
+        num_tied: (T,), counted queries with a match as far as another image; expected values stand for them.
     """
 
     protocol: str
     cmc: NDArray[np.float64]
     mean_average_precision: NDArray[np.float64]
     mean_inverse_negative_penalty: NDArray[np.float64]
+    num_queries: NDArray[np.int64]
+    num_unmatched: NDArray[np.int64]
+    num_tied: NDArray[np.int64]
+
+    @property
+    def tied_share(self) -> float:
+        """Share of the counted queries, over all trials, that ties decide."""
+        return float(self.num_tied.sum() / max(1, (self.num_queries - self.num_unmatched).sum()))
+
+    def trials(self) -> dict[str, list[float]]:
+        """Every trial's figures and what they count, by name."""
+        return {
+            "rank1": self.cmc[:, 0].tolist(),
+            "map": self.mean_average_precision.tolist(),
+            "minp": self.mean_inverse_negative_penalty.tolist(),
+            "queries": self.num_queries.tolist(),
+            "without_match": self.num_unmatched.tolist(),
+            "decided_by_ties": self.num_tied.tolist(),
+        }
 
     def summary(self) -> dict[str, float]:
         """Mean and standard deviation over trials, by the field's names (rank1, map, minp; `_std`)."""

@@ -9,7 +9,7 @@ from ecul.config import Config
 from ecul.data.dataset import ReidDataset
 from ecul.engine.checkpoints import open_run
 from ecul.engine.epoch import run_epoch
-from ecul.engine.evaluator import Evaluator
+from ecul.engine.evaluator import Evaluation, Evaluator
 from ecul.engine.interfaces import CheckpointStore, ClusteringFn, FitResult, Record, Reporter
 from ecul.engine.pictures import draw_pictures
 from ecul.engine.provenance import provenance
@@ -17,6 +17,7 @@ from ecul.engine.session import Session, open_data, open_session
 from ecul.engine.state import TrainState
 from ecul.errors import ConfigError
 from ecul.evaluation.cluster_quality import label_quality
+from ecul.evaluation.evaluate import tie_warnings
 
 
 def fit(config: Config, *, clustering_fn: ClusteringFn, reporter: Reporter, store: CheckpointStore) -> FitResult:
@@ -78,23 +79,29 @@ def _train(
         if runtime.is_main():
             session.reporter.epoch(record)
 
+    def evaluate() -> Evaluation:
+        evaluation = evaluator.evaluate(state.model)
+        for message in tie_warnings(evaluation[0]):
+            session.reporter.warn(message)
+        return evaluation
+
     result: FitResult | None = None
     if state.epoch == 0 and config.evaluation.every:
-        report({"epoch": 0.0, "stage": 0.0} | evaluator.evaluate(state.model)[1])
+        report({"epoch": 0.0, "stage": 0.0} | evaluate()[1])
     for epoch in range(state.epoch + 1, config.num_epochs + 1):
         record = run_epoch(session, state, epoch)
         state.epoch = epoch
         record |= _reported_quality(state, dataset)
         last = epoch == config.num_epochs
         if last or (config.evaluation.every and epoch % config.evaluation.every == 0):
-            retrieval, metrics, gallery = evaluator.evaluate(state.model)
+            retrieval, metrics, gallery = evaluate()
             record |= metrics
             result = FitResult(epoch=epoch, retrieval=retrieval, record=record, gallery=gallery)
         report(record)
         store.save(state.checkpoint(config), record)
     if result is None or result.epoch != config.num_epochs:
         # A run that was stopped after its last epoch has nothing left to train.
-        retrieval, metrics, gallery = evaluator.evaluate(state.model)
+        retrieval, metrics, gallery = evaluate()
         result = FitResult(epoch=state.epoch, retrieval=retrieval, record=metrics, gallery=gallery)
     return result
 

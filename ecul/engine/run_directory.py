@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ecul.config import Config
@@ -108,14 +110,7 @@ def result_tree(result: FitResult) -> dict[str, Any]:
     return {
         "epoch": result.epoch,
         "protocols": {
-            retrieval.protocol: {
-                "mean": retrieval.summary(),
-                "trials": {
-                    "rank1": retrieval.cmc[:, 0].tolist(),
-                    "map": retrieval.mean_average_precision.tolist(),
-                    "minp": retrieval.mean_inverse_negative_penalty.tolist(),
-                },
-            }
+            retrieval.protocol: {"mean": retrieval.summary(), "trials": retrieval.trials()}
             for retrieval in result.retrieval
         },
     }
@@ -141,15 +136,27 @@ def epoch_line(record: Record) -> str:
 
 
 def summary_table(results: Sequence[RetrievalResult]) -> str:
-    """Returns a text table: mean and standard deviation over the trials of each protocol, in percent."""
+    """Returns a text table: mean and standard deviation over the trials of each protocol, in percent.
+
+    The last columns count all queries, those without a match in the gallery, which are left out, and those that ties
+    decide; where trials differ, the least and the largest number.
+    """
     names = ("rank1", "rank5", "rank10", "rank20", "map", "minp")
     width = max((len(result.protocol) for result in results), default=8)
     lines = [f"{'protocol':{width}}  trials  " + "  ".join(f"{name:>12}" for name in names)]
+    lines[0] += "  " + "  ".join(f"{name:>9}" for name in ("queries", "no match", "ties"))
     for result in results:
         summary = result.summary()
         cells = [
             f"{100 * summary[name]:5.2f} ± {100 * summary[name + '_std']:4.2f}" if name in summary else "-"
             for name in names
         ]
-        lines.append(f"{result.protocol:{width}}  {len(result.cmc):6d}  " + "  ".join(f"{cell:>12}" for cell in cells))
+        counts = [_span(numbers) for numbers in (result.num_queries, result.num_unmatched, result.num_tied)]
+        columns = [*(f"{cell:>12}" for cell in cells), *(f"{count:>9}" for count in counts)]
+        lines.append(f"{result.protocol:{width}}  {len(result.cmc):6d}  " + "  ".join(columns))
     return "\n".join(lines)
+
+
+def _span(numbers: NDArray[np.int64]) -> str:
+    low, high = int(numbers.min()), int(numbers.max())
+    return f"{low}" if low == high else f"{low}-{high}"

@@ -3,6 +3,7 @@
 Shape legend: N test images, D embedding size, Q queries, K nearest gallery images.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ from ecul.errors import DataError
 from ecul.evaluation.protocols import Trial, build_trials
 from ecul.evaluation.ranking import RankingMetrics, evaluate_ranking, excluded_pairs
 from ecul.types import LabelledIndex, RetrievalProtocol, RetrievalResult
+
+_MANY_TIES = 0.01
+_UNIT = 2.0**30  # similarities are whole multiples of 1 / _UNIT
 
 
 def evaluate(
@@ -36,13 +40,27 @@ def evaluate(
     """
     _check_features(features, index)
     trials = build_trials(index, protocol=protocol, gallery_rule=gallery_rule)
-    metrics = [_evaluate_trial(features, index, trial) for trial in trials]
+    exact = features.astype(np.float64)
+    metrics = [_evaluate_trial(exact, index, trial) for trial in trials]
     return RetrievalResult(
         protocol=protocol.name,
         cmc=np.stack([trial["cmc"] for trial in metrics]),
         mean_average_precision=np.array([trial["map"] for trial in metrics]),
         mean_inverse_negative_penalty=np.array([trial["minp"] for trial in metrics]),
+        num_queries=np.array([trial["num_queries"] for trial in metrics]),
+        num_unmatched=np.array([trial["num_unmatched"] for trial in metrics]),
+        num_tied=np.array([trial["num_tied"] for trial in metrics]),
     )
+
+
+def tie_warnings(results: Iterable[RetrievalResult]) -> list[str]:
+    """Returns a line for each protocol of which ties decide more than a hundredth of the queries."""
+    return [
+        f"{result.protocol}: for {100 * result.tied_share:.0f} % of the queries a match and another image are equally "
+        "far (equal embeddings, as of a collapsed network or of copied images); expected values stand for them"
+        for result in results
+        if result.tied_share > _MANY_TIES
+    ]
 
 
 @dataclass(frozen=True)
@@ -159,10 +177,13 @@ def _excluded(index: LabelledIndex, trial: Trial) -> NDArray[np.bool_]:
     return excluded_pairs(identity[query], identity[gallery], camera[query], camera[gallery], rule=trial.rule)
 
 
-def _evaluate_trial(features: NDArray[np.float32], index: LabelledIndex, trial: Trial) -> RankingMetrics:
+def _evaluate_trial(features: NDArray[np.float64], index: LabelledIndex, trial: Trial) -> RankingMetrics:
     identity, camera = index.identity, index.samples.camera
+    # Equal pairs must be equally far wherever they stand in the product, whose rounding depends on that: it is done in
+    # double precision, and what is left of rounding is cut off.
+    similarity = np.rint(features[trial.query] @ features[trial.gallery].T * _UNIT) / _UNIT
     return evaluate_ranking(
-        -(features[trial.query] @ features[trial.gallery].T),
+        -similarity,
         identity[trial.query],
         identity[trial.gallery],
         camera[trial.query],

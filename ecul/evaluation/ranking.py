@@ -12,17 +12,30 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from ecul.errors import ConfigError, DataError
+from ecul.evaluation import ties
 
 NUM_RANKS = 20
 _CHUNK_ELEMENTS = 1_000_000
 
 
 class RankingMetrics(TypedDict):
-    """Metrics of one ranking, all in [0, 1]."""
+    """Metrics of one ranking, in [0, 1], and what they count.
+
+    Attributes:
+        cmc: (R,), Rank-1 first.
+        map: mean average precision.
+        minp: mean inverse negative penalty.
+        num_queries: all queries.
+        num_unmatched: queries without a match in the gallery, which count for nothing.
+        num_tied: counted queries with a match as far as another image, so that expected values stand for them.
+    """
 
     cmc: NDArray[np.float64]
     map: float
     minp: float
+    num_queries: int
+    num_unmatched: int
+    num_tied: int
 
 
 @dataclass(frozen=True)
@@ -33,11 +46,13 @@ class _Ranked:
         order: gallery columns from near to far.
         place: 1-based place of each column of `order` among the kept ones; G + 1 where it was left out.
         match: which columns of `order` are kept and show the query's identity.
+        kept: which columns of `order` are not left out.
     """
 
     order: NDArray[np.int64]
     place: NDArray[np.int64]
     match: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
 
 
 _Numbers = NDArray[np.integer]
@@ -122,7 +137,9 @@ def evaluate_ranking(
     """CMC, mAP and mINP over the queries that have a match left in the gallery; other queries are not counted.
 
     The CMC of `sysu` and `llcm` runs over identities (each at its first image), that of `regdb` over images; mAP and
-    mINP run over images. Equal distances are ranked in gallery order. Works in chunks of queries, Q G log G time.
+    mINP run over images. Where a match and another image are equally far, the metrics are the expected ones over all
+    orders of the images that are (`ecul.evaluation.ties`), so that the order of the gallery counts for nothing. Works
+    in chunks of queries, Q G log G time.
 
     Args:
         distance: small = near, any increasing scale, no NaN.
@@ -144,16 +161,81 @@ def evaluate_ranking(
         if np.isnan(distance[part]).any():
             raise DataError("the distances hold NaN")
         ranked = _rank(distance[part], excluded, query_id[part, None] == gallery_id)
-        first = _first_match(ranked) if columns_by_id is None else columns_by_id.rank_of(query_id[part], ranked)
-        parts.append((first[ranked.match.any(axis=1)], *_image_metrics(ranked)))
-    if not sum(len(first) for first, _, _ in parts):
+        parts.append(_count(ranked, distance[part], query_id[part], gallery_id, columns_by_id, num_ranks))
+    hits, average_precision, penalty, tied = (np.concatenate(column) for column in zip(*parts or _NOTHING, strict=True))
+    if not len(hits):
         raise DataError(f"none of the {len(query_id)} queries has a match among the {len(gallery_id)} gallery images")
-    first_rank, average_precision, inverse_penalty = (np.concatenate(column) for column in zip(*parts, strict=True))
     return {
-        "cmc": (first_rank[:, None] <= np.arange(1, num_ranks + 1)).mean(axis=0),
+        "cmc": hits.mean(axis=0),
         "map": float(average_precision.mean()),
-        "minp": float(inverse_penalty.mean()),
+        "minp": float(penalty.mean()),
+        "num_queries": len(query_id),
+        "num_unmatched": len(query_id) - len(hits),
+        "num_tied": int(tied.sum()),
     }
+
+
+_Counted = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]
+_NOTHING = [(np.empty((0, 1)), np.empty(0), np.empty(0), np.empty(0, np.bool_))]
+
+
+def _count(
+    ranked: _Ranked,
+    distance: NDArray[np.floating],
+    query_id: _Numbers,
+    gallery_id: _Numbers,
+    columns_by_id: "_IdentityColumns | None",
+    num_ranks: int,
+) -> _Counted:
+    """Hits at each rank, average precision, inverse penalty and whether ties decide, of the queries with a match."""
+    first = _first_match(ranked) if columns_by_id is None else columns_by_id.rank_of(query_id, ranked)
+    counted = np.flatnonzero(ranked.match.any(axis=1))
+    hits = (first[counted, None] <= np.arange(1, num_ranks + 1)).astype(np.float64)
+    precision, penalty = _image_metrics(ranked)
+    near = np.take_along_axis(distance, ranked.order, axis=1)
+    tied = _mixed_ties(ranked, near)[counted]
+    for position in np.flatnonzero(tied).tolist():
+        row = int(counted[position])
+        kept = ranked.kept[row]
+        far, match = near[row, kept], ranked.match[row, kept]
+        starts = np.flatnonzero(np.concatenate([[True], far[1:] != far[:-1]]))
+        size = np.diff(np.append(starts, len(far)))
+        matches = np.add.reduceat(match.astype(np.int64), starts)
+        precision[position] = ties.average_precision(size, matches)
+        penalty[position] = ties.inverse_penalty(size, matches)
+        if columns_by_id is None:
+            hits[position] = ties.hits_of_images(size, matches, num_ranks)
+        else:
+            identity = gallery_id[ranked.order[row, kept]]
+            hits[position] = _identity_hits(far, identity, int(query_id[row]), num_ranks)
+    return hits, precision, penalty, tied
+
+
+def _mixed_ties(ranked: _Ranked, near: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which queries (rows) have a match as far as another image that is not left out."""
+    equal = near[:, 1:] == near[:, :-1]
+    found = np.zeros(len(near), np.bool_)
+    rows = np.flatnonzero(equal.any(axis=1))
+    number = np.cumsum(~equal[rows], axis=1, dtype=np.int64)
+    tie = (
+        np.concatenate([np.zeros((len(rows), 1), np.int64), number], axis=1)
+        + near.shape[1] * np.arange(len(rows))[:, None]
+    )
+    match, other = ranked.match[rows], ranked.kept[rows] & ~ranked.match[rows]
+    total = near.shape[1] * len(rows)
+    mixed = (np.bincount(tie[match], minlength=total) > 0) & (np.bincount(tie[other], minlength=total) > 0)
+    found[rows] = mixed.reshape(len(rows), near.shape[1]).any(axis=1)
+    return found
+
+
+def _identity_hits(far: NDArray[np.floating], identity: _Numbers, query_id: int, num_ranks: int) -> NDArray[np.float64]:
+    """Expected hits of the query's identity among identities; `far` and `identity` from near to far."""
+    nearest = far[np.argmax(identity == query_id)]
+    before = np.unique(identity[far < nearest])
+    inside, images = np.unique(identity[far == nearest], return_counts=True)
+    own = int(images[inside == query_id][0])
+    others = images[~np.isin(inside, before) & (inside != query_id)]
+    return ties.hits_of_identities(len(before), own, others.tolist(), num_ranks)
 
 
 def _chunks(num_queries: int, num_gallery: int) -> Iterator[slice]:
@@ -170,8 +252,9 @@ def _rank(distance: NDArray[np.floating], excluded: NDArray[np.bool_], same_id: 
         kept = ~np.take_along_axis(excluded, order, axis=1)
         place = np.where(kept, kept.cumsum(axis=1), distance.shape[1] + 1)
     else:
+        kept = np.broadcast_to(np.True_, order.shape)
         place = np.broadcast_to(np.arange(1, distance.shape[1] + 1), order.shape)
-    return _Ranked(order=order, place=place, match=match)
+    return _Ranked(order=order, place=place, match=match, kept=kept)
 
 
 def _image_metrics(ranked: _Ranked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

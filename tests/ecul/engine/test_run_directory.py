@@ -39,5 +39,10 @@ def test_an_epoch_and_a_result_as_text():
     line = epoch_line({"epoch": 3, "stage": 2, "loss/total": 1.5, "united/clusters": 7, "seconds/train": 2.0})
     assert line == "epoch   3  stage 2  loss 1.500  united 7  2 s"
     cmc = np.tile(np.linspace(0.5, 1, 20), (2, 1))
-    result = RetrievalResult("sysu_all_single", cmc, np.array([0.2, 0.4]), np.array([0.1, 0.1]))
+    counts = (np.array([50, 50]), np.array([0, 3]), np.array([7, 7]))
+    result = RetrievalResult("sysu_all_single", cmc, np.array([0.2, 0.4]), np.array([0.1, 0.1]), *counts)
     assert "30.00 ± 10.00" in summary_table([result])
+    assert summary_table([result]).split()[-3:] == ["50", "0-3", "7"]
+    trials = result.trials()
+    assert trials["without_match"] == [0, 3]
+    assert trials["decided_by_ties"] == [7, 7]

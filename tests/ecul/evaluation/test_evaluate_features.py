@@ -3,7 +3,7 @@ import pytest
 
 from ecul.data.layouts import PROTOCOLS
 from ecul.errors import DataError
-from ecul.evaluation.evaluate import chance_level, evaluate, nearest_images, sample_queries
+from ecul.evaluation.evaluate import chance_level, evaluate, nearest_images, sample_queries, tie_warnings
 from ecul.evaluation.protocols import build_trials
 from ecul.evaluation.ranking import evaluate_ranking
 from ecul.types import LabelledIndex, Modality, SampleIndex
@@ -71,6 +71,52 @@ def test_chance_level_is_the_mean_of_random_embeddings(name):
         average_precision.append(result.summary()["map"])
     assert np.mean(rank1) == pytest.approx(expected["rank1"], abs=0.02)
     assert np.mean(average_precision) == pytest.approx(expected["map"], abs=0.02)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_a_collapsed_network_is_at_the_level_of_chance(protocol):
+    index = make_index()
+    row = np.random.default_rng(0).standard_normal(37)
+    features = np.tile(row / np.linalg.norm(row), (len(index), 1)).astype(np.float32)
+    result = evaluate(features, index, protocol=protocol)
+    expected = chance_level(index, protocol=protocol)
+    assert result.summary()["map"] == pytest.approx(expected["map"])
+    if protocol.rule == "regdb":  # its CMC is over images, as that of a random order of images
+        assert result.summary()["rank1"] == pytest.approx(expected["rank1"])
+    assert result.tied_share == 1
+    assert protocol.name in tie_warnings([result])[0]
+
+
+def test_copies_in_the_gallery_are_equally_far_wherever_they_stand():
+    index = make_index(num_identities=40, images=5)
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((7, 2048)).astype(np.float32)
+    features = (rows / np.linalg.norm(rows, axis=1, keepdims=True))[rng.integers(0, 7, len(index))]
+    protocol = PROTOCOLS["regdb_visible_to_infrared"]
+    result = evaluate(features, index, protocol=protocol)
+    order = rng.permutation(len(index))
+    samples = SampleIndex(
+        tuple(index.samples.paths[i] for i in order), index.samples.modality[order], index.samples.camera[order]
+    )
+    moved = evaluate(features[order], LabelledIndex(samples, index.identity[order]), protocol=protocol)
+    np.testing.assert_allclose(moved.cmc, result.cmc, atol=1e-12)
+    np.testing.assert_allclose(moved.mean_average_precision, result.mean_average_precision, atol=1e-12)
+    assert moved.num_tied.tolist() == result.num_tied.tolist()
+
+
+def test_unpaired_people_are_counted_and_left_out():
+    index = make_index()
+    alone = (index.identity == 2) & (index.samples.modality == Modality.VISIBLE)
+    kept = np.flatnonzero(~alone)
+    samples = SampleIndex(
+        tuple(index.samples.paths[i] for i in kept), index.samples.modality[kept], index.samples.camera[kept]
+    )
+    paired = LabelledIndex(samples, index.identity[kept])
+    result = evaluate(identity_features(paired), paired, protocol=PROTOCOLS["sysu_all_single"])
+    assert result.num_queries.tolist() == [36] * 10
+    assert result.num_unmatched.tolist() == [6] * 10
+    assert result.trials()["without_match"] == [6] * 10
+    assert result.summary()["rank1"] == 1
 
 
 def test_chance_level_by_hand():

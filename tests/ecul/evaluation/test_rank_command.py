@@ -35,7 +35,9 @@ def test_public_figures_are_printed_as_one_json_object(protocol, capsys):
     assert run_rank(GOLDEN, "--protocol", protocol) == 0
     printed = json.loads(capsys.readouterr().out)
     golden = np.load(GOLDEN)
-    assert set(printed) == {"cmc", "map", "minp"}
+    assert set(printed) == {"cmc", "map", "minp", "queries", "without_match", "decided_by_ties"}
+    assert printed["queries"] == 120
+    assert printed["without_match"] > 0
     np.testing.assert_allclose(printed["cmc"], golden[f"{protocol}_cmc"], atol=1e-6)
     assert printed["map"] == pytest.approx(float(golden[f"{protocol}_map"]), abs=1e-6)
     assert printed["minp"] == pytest.approx(float(golden[f"{protocol}_minp"]), abs=1e-6)
