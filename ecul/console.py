@@ -29,8 +29,8 @@ def run_command(name: str, work: Callable[[], int]) -> int:
         work: does the work and returns the exit code.
 
     Returns:
-        What `work` returned; 2 after an error that a user can mend; 130 after Ctrl-C; 0 when the reader of a pipe
-        (such as `| head`) has seen enough.
+        What `work` returned; 2 after an error that a user can mend or of the file system; 130 after Ctrl-C; 0 when the
+        reader of a pipe (such as `| head`) has seen enough.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
@@ -47,3 +47,8 @@ def run_command(name: str, work: Callable[[], int]) -> int:
         # Python flushes stdout once more at exit; that must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # a full disk, a folder removed meanwhile, a file that may not be read: the machine's state, nothing of ours
+        where = f"{error.filename}: " if error.filename is not None else ""
+        sys.stderr.write(f"{name}: {where}{error.strerror or error}\n")
+        return EXIT_BAD_INPUT

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,51 @@ def replacing(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def output_folder(path: str | Path, *, option: str = "--out") -> Path:
+    """Returns a folder that files can be written into; it is made if it is missing.
+
+    Args:
+        path: the folder.
+        option: where the user gave it, for the error.
+
+    Raises:
+        DataError: it is a file, or nothing can be written there.
+    """
+    folder = Path(path)
+    _try_to_write(folder, f"{option} {path}")
+    return folder
+
+
+def output_file(path: str | Path, *, option: str = "--out") -> Path:
+    """Returns the path of a file that can be written; missing folders above it are made.
+
+    Commands call this before their work, so that none is lost.
+
+    Args:
+        path: the file; an old one is kept until the new one is whole.
+        option: where the user gave it, for the error.
+
+    Raises:
+        DataError: it is a folder, or nothing can be written there.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise DataError(f"{option} {path} is a folder, expected the name of a file")
+    _try_to_write(file.parent, f"{option} {path}")
+    return file
+
+
+def _try_to_write(folder: Path, given: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError:
+        raise DataError(f"{given}: {folder} is a file, expected a folder; give another name") from None
+    except OSError as error:
+        raise DataError(f"{given} cannot be written ({error.strerror or error}); give another place") from None
 
 
 def write_atomically(path: Path, content: str) -> None:

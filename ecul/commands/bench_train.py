@@ -24,11 +24,13 @@ def run(args: argparse.Namespace) -> int:
     """Prints the measurements and returns 0."""
     from ecul.bench.training import time_training
     from ecul.errors import ConfigError
-    from ecul.files import write_atomically
+    from ecul.files import output_file, write_atomically
     from ecul.settings import load_config
 
     if args.steps < 1:
         raise ConfigError(f"--steps is {args.steps}, expected at least 1")
+    if args.json:
+        output_file(args.json, option="--json")
     measured = time_training(load_config(args.config, args.set), steps=args.steps)
     seconds = sum(value for name, value in measured.items() if name.startswith("seconds/"))
     sys.stdout.write(

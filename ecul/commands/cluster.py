@@ -41,11 +41,15 @@ def run(args: argparse.Namespace) -> int:
     from ecul.clustering.pipeline import cluster
     from ecul.errors import ConfigError
     from ecul.evaluation.cluster_quality import label_quality
+    from ecul.files import output_file
     from ecul.schema import parse_assignments
     from ecul.settings import clustering_parameters
 
     if args.threads is not None and args.threads < 1:
         raise ConfigError(f"--threads is {args.threads}, expected at least 1")
+    for option, path in (("--out", args.out), ("--graph-out", args.graph_out)):
+        if path is not None:
+            output_file(path, option=option)
     parameters = clustering_parameters(args.preset, parse_assignments(args.set))
     bank, identity = read_features(args.features)
     result = cluster(bank, parameters, num_threads=args.threads)

@@ -30,10 +30,11 @@ def run(args: argparse.Namespace) -> int:
     from ecul.data.images import ImageStore
     from ecul.data.transforms import normalise
     from ecul.features.extract import extract
-    from ecul.files import replacing
+    from ecul.files import output_file, replacing
     from ecul.models.weights import model_from_file
     from ecul.types import Modality
 
+    out = output_file(args.out)
     model, description = model_from_file(Path(args.weights))
     device = runtime.pick_device(args.device)
     model.to(device)
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
     )
     rows = features.cpu().numpy()
-    with replacing(Path(args.out)) as partial, partial.open("wb") as file:
+    with replacing(out) as partial, partial.open("wb") as file:
         np.savez(file, features=rows, paths=np.array(args.images))
-    log.info("%d embeddings of size %d written to %s", *features.shape, args.out)
+    log.info("%d embeddings of size %d written to %s", *features.shape, out)
     return 0

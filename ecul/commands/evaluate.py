@@ -2,11 +2,14 @@
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import get_args
 
 from ecul.names import Device, GalleryRule
+
+log = logging.getLogger(__name__)
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,29 +28,45 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Evaluates and returns 0."""
     from ecul import runtime
+    from ecul.data.dataset import detect_layout
+    from ecul.data.layouts import find_layout
     from ecul.engine.checkpoints import network_of, open_run
     from ecul.engine.evaluator import Evaluator
     from ecul.engine.interfaces import FitResult
     from ecul.engine.run_directory import result_tree, summary_table
     from ecul.engine.session import open_data
     from ecul.errors import ConfigError
-    from ecul.files import write_atomically
+    from ecul.evaluation.evaluate import tie_warnings
+    from ecul.files import output_file, write_atomically
     from ecul.settings import updated
 
+    if args.json:
+        output_file(args.json, option="--json")
     trained, checkpoint = open_run(args.source)
     if args.trial is not None and args.trial != trained.data.trial:
         raise ConfigError(
             f"the weights were trained on trial {trained.data.trial}, got --trial {args.trial}; other trials' test "
             "people are among their training people"
         )
-    changes = {"evaluation.protocols": args.protocol, "data.root": args.data, "runtime.device": args.device}
-    changes |= {"evaluation.gallery_rule": args.gallery_rule}
-    changes |= {"data.layout": "auto"} if args.data else {}
-    config = updated(trained, {path: value for path, value in changes.items() if value})
+    changes: dict[str, object] = {"data.root": args.data, "runtime.device": args.device}
+    changes |= {"evaluation.protocols": args.protocol, "evaluation.gallery_rule": args.gallery_rule}
+    changes = {path: value for path, value in changes.items() if value}
+    if args.data:
+        # other data may have another layout: what the run was told to measure counts only where it belongs to that
+        layout = detect_layout(args.data)
+        changes["data.layout"] = layout
+        offered = find_layout(layout).protocols
+        if not {protocol.name for protocol in offered}.issuperset(trained.evaluation.protocols):
+            changes.setdefault("evaluation.protocols", [])
+        if not any(protocol.official_galleries for protocol in offered):
+            changes.setdefault("evaluation.gallery_rule", "community")
+    config = updated(trained, changes)
     device = runtime.pick_device(config.runtime.device)
     model = network_of(trained, checkpoint).to(device)
     results, metrics, gallery = Evaluator(config, open_data(config), device).evaluate(model)
     sys.stdout.write(summary_table(results) + "\n")
+    for message in tie_warnings(results):
+        log.warning("%s", message)
     if args.json:
         result = FitResult(epoch=checkpoint["epoch"], retrieval=results, record=metrics, gallery=gallery)
         write_atomically(Path(args.json), json.dumps(result_tree(result), indent=2) + "\n")

@@ -18,9 +18,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Writes the file and returns 0."""
     from ecul.engine.checkpoints import network_of, open_run
+    from ecul.files import output_file
     from ecul.models.weights import save_weights
     from ecul.settings import config_tree
 
+    output_file(args.out)
     config, checkpoint = open_run(args.source)
     description = {
         "backbone": config.model.backbone,

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-from pathlib import Path
 from typing import get_args
 
 from ecul.names import Device
@@ -33,12 +32,14 @@ def run(args: argparse.Namespace) -> int:
     from ecul.data.synthetic import pretraining_images
     from ecul.engine.pretrain import pretrain
     from ecul.errors import ConfigError
+    from ecul.files import output_file
     from ecul.models.weights import save_weights
 
     numbers = ("identities", "cameras", "images_per_camera", "steps", "batch_size", "learning_rate")
     for name in numbers:
         if getattr(args, name) <= 0:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(args, name)}, expected more than 0")
+    out = output_file(args.out)
     height, width = parse_size(args.size)
     device = runtime.pick_device(args.device)
     images, identity = pretraining_images(
@@ -66,6 +67,6 @@ def run(args: argparse.Namespace) -> int:
         "width": width,
         "pretraining": {n: getattr(args, n) for n in numbers},
     }
-    save_weights(model, Path(args.out), description=description | {"seed": args.seed})
-    log.info("weights written to %s", args.out)
+    save_weights(model, out, description=description | {"seed": args.seed})
+    log.info("weights written to %s", out)
     return 0

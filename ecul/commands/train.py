@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _fresh(args: argparse.Namespace) -> "tuple[Config, Path]":
     from ecul.engine.checkpoints import checkpoint_files
+    from ecul.files import output_folder
     from ecul.settings import load_config
 
     if not args.config:
@@ -73,7 +74,7 @@ def _fresh(args: argparse.Namespace) -> "tuple[Config, Path]":
     folder = Path(args.out or f"runs/{datetime.now():%Y%m%d-%H%M%S}")
     if checkpoint_files(folder):
         raise ConfigError(f"{folder} already holds a run; go on with --resume {folder}, or choose another --out")
-    return config, folder
+    return config, output_folder(folder)
 
 
 def _resumed(args: argparse.Namespace) -> "tuple[Config, Path]":

@@ -45,8 +45,9 @@ class ModelConfig(Strict):
     """`agw_resnet50` (ResNet-50 of AGW, embeddings of 2048, for GPUs) or `small` (0.3 M parameters, embeddings of 128,
     for CPUs at 64 x 32)."""
     weights: str = "imagenet"
-    """Starting weights: `imagenet` (agw_resnet50), `synthetic` (shipped, small), `none`, or a safetensors file of
-    `ecul pretrain` or `ecul export`."""
+    """Starting weights: `imagenet` (agw_resnet50; torchvision's file, downloaded once), `synthetic` (shipped, small),
+    `none`, a copy of torchvision's file (`resnet50-0676ba61.pth`, for machines without internet), or a safetensors
+    file of `ecul pretrain` or `ecul export`."""
     non_local: bool = False
     """agw_resnet50: add AGW's non-local blocks. More memory and time; the public unsupervised codes leave them out."""
     batch_norm: Literal["local", "sync", "frozen"] = "local"

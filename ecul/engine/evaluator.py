@@ -10,7 +10,7 @@ from torch import Tensor
 from ecul import runtime
 from ecul.config import Config
 from ecul.data.dataset import ReidDataset
-from ecul.data.layouts import find_layout, find_protocol
+from ecul.data.layouts import protocols_of
 from ecul.engine.embedding import embed_images
 from ecul.engine.interfaces import Gallery
 from ecul.engine.session import image_store
@@ -45,8 +45,7 @@ class Evaluator:
         self._index = index
         self._device = device
         self._store = image_store(config, index.samples.paths)
-        names = config.evaluation.protocols
-        self.protocols = tuple(map(find_protocol, names)) or find_layout(dataset.layout).protocols
+        self.protocols = protocols_of(dataset.layout, config.evaluation.protocols)
 
     def embed(self, model: DualStream) -> Tensor:
         """Returns the split's embeddings, float32 (N, D), on every rank's device."""

@@ -11,11 +11,13 @@ from ecul import runtime
 from ecul.config import Config
 from ecul.data.dataset import ReidDataset, open_dataset
 from ecul.data.images import ImageStore
+from ecul.data.layouts import protocols_of
 from ecul.engine.interfaces import ClusteringFn, Reporter
 from ecul.engine.optim import build_optimizer
 from ecul.engine.state import TrainState
 from ecul.errors import ConfigError
 from ecul.models.backbone import DualStream, build_model
+from ecul.models.imagenet import TORCHVISION_SUFFIXES, imagenet_weights, resnet50_weights
 from ecul.models.weights import SHIPPED, load_into
 from ecul.types import SampleIndex
 
@@ -69,9 +71,14 @@ def open_data(config: Config) -> ReidDataset:
 
     Raises:
         DataError: something about the folder is wrong.
+        ConfigError: a configured evaluation protocol is not one of the dataset's layout.
     """
     data = config.data
-    return open_dataset(data.root, layout=data.layout, trial=data.trial, hold_out_validation=data.hold_out_validation)
+    dataset = open_dataset(
+        data.root, layout=data.layout, trial=data.trial, hold_out_validation=data.hold_out_validation
+    )
+    protocols_of(dataset.layout, config.evaluation.protocols)
+    return dataset
 
 
 def image_store(config: Config, paths: tuple[str, ...]) -> ImageStore:
@@ -90,12 +97,17 @@ def build_network(config: Config) -> DualStream:
     """Returns the configured network with its starting weights, on the CPU.
 
     Raises:
-        CheckpointError: a weights file that does not fit.
+        CheckpointError: a weights file that is missing or does not fit.
     """
     options = config.model
-    model = build_model(options.backbone, imagenet=options.weights == "imagenet", non_local=options.non_local)
-    if options.weights not in ("imagenet", "none"):
-        load_into(model, SHIPPED.get(options.weights, Path(options.weights)), backbone=options.backbone)
+    weights, pretrained = options.weights, None
+    if weights == "imagenet":
+        pretrained = imagenet_weights()
+    elif weights.endswith(TORCHVISION_SUFFIXES) and options.backbone == "agw_resnet50":
+        pretrained = resnet50_weights(Path(weights))
+    model = build_model(options.backbone, pretrained=pretrained, non_local=options.non_local)
+    if pretrained is None and weights != "none":
+        load_into(model, SHIPPED.get(weights, Path(weights)), backbone=options.backbone)
     return model
 
 

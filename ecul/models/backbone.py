@@ -4,6 +4,7 @@ Shape legend: B images, C channels, H x W pixels, D embedding size.
 """
 
 import copy
+from collections.abc import Mapping
 from typing import get_args
 
 import torch
@@ -88,10 +89,12 @@ def _small() -> DualStream:
     return DualStream(stem, body, embedding_dim=widths[-1])
 
 
-def _agw_resnet50(*, imagenet: bool, non_local: bool) -> DualStream:
-    from torchvision.models import ResNet50_Weights, resnet50  # two seconds, which the small network need not wait for
+def _agw_resnet50(*, pretrained: Mapping[str, Tensor] | None, non_local: bool) -> DualStream:
+    from torchvision.models import resnet50  # two seconds, which the small network need not wait for
 
-    network = resnet50(weights=ResNet50_Weights.IMAGENET1K_V1 if imagenet else None)
+    network = resnet50()
+    if pretrained is not None:
+        network.load_state_dict(pretrained)
     for module in network.layer4.modules():
         if isinstance(module, nn.Conv2d):
             module.stride = (1, 1)
@@ -110,21 +113,23 @@ def _with_non_local(layer: nn.Sequential, *, channels: int, count: int) -> nn.Se
     return nn.Sequential(*plain, *(module for block in last for module in (block, NonLocal(channels))))
 
 
-def build_model(backbone: str, *, imagenet: bool = False, non_local: bool = False) -> DualStream:
-    """Returns a dual-stream network, randomly initialised from torch's global generator unless `imagenet`.
+def build_model(
+    backbone: str, *, pretrained: Mapping[str, Tensor] | None = None, non_local: bool = False
+) -> DualStream:
+    """Returns a dual-stream network, randomly initialised from torch's global generator unless `pretrained`.
 
     Args:
         backbone: `agw_resnet50` (Ye et al. 2021: ResNet-50, last stride 1; D = 2048) or `small` (0.3 M
             parameters, D = 128, for CPU runs at 64x32).
-        imagenet: start from torchvision's ImageNet weights; `agw_resnet50` only.
+        pretrained: weights of torchvision's ResNet-50 to start from (`ecul.models.imagenet`); `agw_resnet50` only.
         non_local: add non-local blocks to layer2 and layer3; `agw_resnet50` only.
 
     Raises:
         ValueError: an unknown backbone, or an option that the small one does not have.
     """
     if backbone == "agw_resnet50":
-        return _agw_resnet50(imagenet=imagenet, non_local=non_local)
-    if backbone == "small" and not (imagenet or non_local):
+        return _agw_resnet50(pretrained=pretrained, non_local=non_local)
+    if backbone == "small" and pretrained is None and not non_local:
         return _small()
     if backbone == "small":
         raise ValueError("the small backbone has neither ImageNet weights nor non-local blocks; use agw_resnet50")

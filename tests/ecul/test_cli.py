@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ecul.cli import COMMANDS, main
 from ecul.config import Config
+from ecul.data import images
+from ecul.data.synthetic import synthesize
 from ecul.settings import config_tree
 
 
@@ -78,6 +81,57 @@ def test_another_protocol_can_be_asked_for(run: Path, capsys: pytest.CaptureFixt
     assert "sysu_indoor_multi" in capsys.readouterr().out
     assert main(["evaluate", str(run), "--protocol", "sysu_outdoor"]) == 2
     assert main(["evaluate", str(run), "--trial", "2"]) == 2
+
+
+def test_other_data_are_measured_by_the_protocols_of_their_own_layout(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    other = tmp_path / "regdb"
+    synthesize(other, layout="regdb", num_identities=3, num_test_identities=3, height=32, width=16, seed=1)
+    assert main(["evaluate", str(run), "--data", str(other), "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "regdb_visible_to_infrared" in printed
+    assert "sysu" not in printed
+    options = ["--protocol", "sysu_all_single", "--device", "cpu"]
+    assert main(["evaluate", str(run), "--data", str(other), *options]) == 2
+    assert "protocol 'sysu_all_single' belongs to another layout" in capsys.readouterr().err
+
+
+def test_training_refuses_a_protocol_of_another_layout_before_it_reads_images(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(images, "read_image", lambda *_, **__: pytest.fail("an image was read"))
+    options = ["--set", "evaluation.protocols=[regdb_visible_to_infrared]", "--out", str(tmp_path / "run")]
+    assert main(["train", "--config", str(config_file), *options]) == 2
+    assert "belongs to another layout; the data is laid out as sysu" in capsys.readouterr().err
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    options = ["--set", "model.backbone=agw_resnet50", "--set", "model.weights=imagenet", "--out", str(tmp_path / "b")]
+    assert main(["train", "--config", str(config_file), *options]) == 2
+    assert f"{tmp_path}/hub/checkpoints/resnet50-0676ba61.pth are missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "embed", "export", "pretrain", "cluster", "evaluate", "synth"])
+def test_an_output_that_cannot_be_written_is_one_line_before_the_work(
+    command: str, run: Path, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    np.savez(tmp_path / "f.npz", features=np.eye(3), modality=np.array([0, 1, 1]), camera=np.ones(3, int))
+    (tmp_path / "file").write_text("old")
+    arguments = {
+        "train": ["--config", str(config_file)],
+        "embed": [str(tmp_path / "file"), "--weights", "nowhere.safetensors"],
+        "export": [str(run)],
+        "pretrain": [],
+        "cluster": [str(tmp_path / "f.npz")],
+        "evaluate": [str(run)],
+        "synth": ["--identities", "2"],
+    }[command]
+    for out in (tmp_path / "file" / "x", Path("/proc/x")):
+        assert main([command, *arguments, "--json" if command == "evaluate" else "--out", str(out)]) == 2
+        printed = capsys.readouterr().err
+        assert printed.count("\n") == 1
+        assert str(out) in printed
+    assert (tmp_path / "file").read_text() == "old"
 
 
 def test_exported_weights_embed_images(run: Path, tiny_sysu: Path, tmp_path: Path):

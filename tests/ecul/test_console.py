@@ -15,6 +15,14 @@ def test_a_mistake_of_the_user_is_one_line_and_exit_code_2(capsys: pytest.Captur
     assert capsys.readouterr().err == "name: no such file\n"
 
 
+def test_an_error_of_the_file_system_is_one_line_too(capsys: pytest.CaptureFixture[str]):
+    def work() -> int:
+        raise OSError(28, "No space left on device", "/full/file")
+
+    assert run_command("name", work) == EXIT_BAD_INPUT
+    assert capsys.readouterr().err == "name: /full/file: No space left on device\n"
+
+
 def test_an_interrupt_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]):
     def work() -> int:
         raise KeyboardInterrupt

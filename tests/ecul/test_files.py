@@ -7,7 +7,7 @@ import pytest
 
 from ecul.data.synthetic.plan import plan_from_counts
 from ecul.errors import DataError
-from ecul.files import read_npz, replacing, write_atomically
+from ecul.files import output_file, output_folder, read_npz, replacing, write_atomically
 from tune.trials.bank import load_bank
 
 
@@ -79,3 +79,18 @@ def test_counts_must_be_whole_numbers(tmp_path: Path):
     np.savez(tmp_path / "a.npz", counts=np.ones((6, 2)), train_id=np.array([1]), test_id=np.array([2]))
     with pytest.raises(DataError, match="counts is float64, expected whole numbers"):
         plan_from_counts(tmp_path / "a.npz")
+
+
+def test_outputs_are_tried_before_the_work(tmp_path: Path):
+    (tmp_path / "file").write_text("old")
+    assert output_folder(tmp_path / "new" / "run") == tmp_path / "new" / "run"
+    assert output_file(tmp_path / "other" / "a.npz").parent.is_dir()
+    assert output_file(tmp_path / "file").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "new", "other"]
+    for given, work in (("file", output_folder), ("file/run", output_folder), ("file/a.npz", output_file)):
+        with pytest.raises(DataError, match=rf"--out .*{given}.*(is a file|Not a directory)"):
+            work(tmp_path / given)
+    with pytest.raises(DataError, match=r"--json .*new is a folder, expected the name of a file"):
+        output_file(tmp_path / "new", option="--json")
+    with pytest.raises(DataError, match="--out /proc/run cannot be written"):
+        output_folder("/proc/run")

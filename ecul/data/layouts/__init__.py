@@ -1,5 +1,6 @@
 """The folder layouts of datasets: one module a layout, named in `ecul.names.LayoutName`, with a record `LAYOUT`."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import get_args
 
@@ -23,12 +24,16 @@ def find_layout(name: str) -> Layout:
     return LAYOUTS[name]
 
 
-def find_protocol(name: str) -> RetrievalProtocol:
-    """Returns the evaluation protocol of a name.
+def protocols_of(layout: str, names: Sequence[str] = ()) -> tuple[RetrievalProtocol, ...]:
+    """Returns the evaluation protocols of a layout: those that are named, or all.
 
     Raises:
-        ConfigError: an unknown name.
+        DataError: an unknown layout.
+        ConfigError: a name that is none of the layout's protocols.
     """
-    if name not in PROTOCOLS:
-        raise ConfigError(f"protocol {name!r} is unknown, expected one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    known = {protocol.name: protocol for protocol in find_layout(layout).protocols}
+    for name in names:
+        if name not in known:
+            whose = "belongs to another layout" if name in PROTOCOLS else "is unknown"
+            raise ConfigError(f"protocol {name!r} {whose}; the data is laid out as {layout}: {', '.join(known)}")
+    return tuple(known[name] for name in names) or tuple(known.values())

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecul.data.layouts import LAYOUTS, PROTOCOLS, find_layout, find_protocol
+from ecul.data.layouts import LAYOUTS, PROTOCOLS, find_layout, protocols_of
 from ecul.errors import ConfigError, DataError
 from ecul.evaluation.protocols import build_trials
 from ecul.types import LabelledIndex, Modality, SampleIndex
@@ -152,8 +152,8 @@ def test_names_of_a_layout():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ConfigError, match="protocol 'sysu' is unknown, expected one of sysu_all_single"):
-        find_protocol("sysu")
+    with pytest.raises(ConfigError, match="protocol 'sysu' is unknown; the data is laid out as sysu: sysu_all_single"):
+        protocols_of("sysu", ["sysu"])
     with pytest.raises(ConfigError, match="gallery rule 'best' is unknown"):
         build_trials(small_index(), protocol=PROTOCOLS["sysu_all_single"], gallery_rule="best")
 
