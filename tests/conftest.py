@@ -1,6 +1,7 @@
 """Shared pieces of the tests: a tiny synthetic dataset and its configuration."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,9 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 prepare(local=True)
 
 torch.set_num_threads(1)
+
+# A shell starts its background jobs with this signal ignored, and what we start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
