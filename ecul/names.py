@@ -18,6 +18,9 @@ A layout may have a ranking rule of its own (`ecul.evaluation.ranking.RULES`) an
 (`ecul.data.synthetic.plan`), which go by its name; asking for one that does not exist is refused there.
 """
 
+Benchmark = Literal["people-easy", "people", "people-hard"]
+"""Sets of synthetic people on which methods are compared: `ecul.data.synthetic.benchmarks`."""
+
 GalleryRule = Literal["community", "official"]
 """How SYSU-MM01's galleries are drawn: `ecul.evaluation.protocols`."""
 

@@ -15,16 +15,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ecul.bench.dense import dense_clustering
-from ecul.bench.simulate import (
-    SYSU_MODALITY,
-    even_counts,
-    modality_of_groups,
-    simulate_bank,
-    sysu_counts,
-)
+from ecul.bench.simulate import even_counts, modality_of_groups, simulate_bank, sysu_counts
 from ecul.clustering.executor import timed
 from ecul.clustering.pipeline import cluster
 from ecul.clustering.search.tiled import propose_blocks
+from ecul.data.synthetic.presence import SYSU_MODALITY
 from ecul.evaluation.cluster_quality import label_quality
 from ecul.types import ClusteringParameters, FeatureBank, FloatArray, IntArray
 

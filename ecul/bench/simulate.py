@@ -6,20 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecul.data.synthetic.presence import SYSU_TRAINING
 from ecul.types import FeatureBank, FloatArray, IntArray, Modality
 
-SYSU_MODALITY = (0, 0, 1, 0, 0, 1)
-SYSU_TRAINING = (
-    (2, (0, 0, 60, 0, 20, 0)),
-    (5, (0, 0, 100, 50, 0, 0)),
-    (188, (0, 0, 3781, 1920, 1915, 0)),
-    (5, (0, 0, 107, 110, 106, 100)),
-    (1, (0, 55, 20, 20, 20, 20)),
-    (3, (89, 113, 0, 69, 60, 60)),
-    (11, (289, 338, 220, 0, 220, 220)),
-    (180, (4343, 5247, 3621, 3642, 3632, 3600)),
-)
-"""The 395 training identities of SYSU-MM01: how many are seen by the same cameras, and their images in each of six."""
 BLOCK = 65_536
 
 

@@ -5,7 +5,7 @@ import time
 from typing import get_args
 
 from ecul.errors import DataError
-from ecul.names import LayoutName
+from ecul.names import Benchmark, LayoutName
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -18,6 +18,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to make; must be empty or absent")
     parser.add_argument("--layout", choices=get_args(LayoutName), default="sysu", help="default: sysu")
+    parser.add_argument(
+        "--benchmark",
+        choices=get_args(Benchmark),
+        help="a named set: its people, images and difficulty, as uneven as SYSU-MM01 (docs/benchmark.md)",
+    )
     parser.add_argument("--identities", type=int, metavar="N", help="people to train on (validation included)")
     parser.add_argument("--test-identities", type=int, metavar="M", help="people to test on; default: half of N")
     parser.add_argument(
@@ -25,6 +30,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=int,
         metavar="K",
         help="mean number of images of a person under a camera that sees it; default: 6 sysu, 10 regdb, 3 llcm",
+    )
+    parser.add_argument(
+        "--unpaired",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the training people who are seen in one modality only, sysu; default: 0",
     )
     parser.add_argument("--size", default="64x32", metavar="HxW", help="height x width in pixels; default: 64x32")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
@@ -53,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         width=width,
         seed=args.seed,
         counts=args.counts,
+        benchmark=args.benchmark,
+        unpaired_share=args.unpaired,
     )
     seconds = time.perf_counter() - start
     print(f"{args.out}: {count} images in {seconds:.1f} s ({count / seconds:.0f} images/s)")

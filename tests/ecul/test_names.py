@@ -9,6 +9,7 @@ import torch
 from ecul import names
 from ecul.clustering.presets import _RECIPES as PRESETS
 from ecul.data import layouts
+from ecul.data.synthetic.benchmarks import BENCHMARKS
 from ecul.data.synthetic.plan import DRAWN_LAYOUTS
 from ecul.evaluation.ranking import RULES
 from ecul.memory.update import RULES as MEMORY_RULES
@@ -22,6 +23,7 @@ def test_registries_hold_the_names_of_their_lists():
     assert set(RULES) <= set(layouts.LAYOUTS)
     assert set(MEMORY_RULES) == {*get_args(names.FirstRule), "mean"}
     assert set(DRAWN_LAYOUTS) <= set(layouts.LAYOUTS)
+    assert set(BENCHMARKS) == set(get_args(names.Benchmark))
     assert list(layouts.LAYOUTS) == list(get_args(names.LayoutName))
 
 

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ecul.data.dataset import SYNTHETIC_MARKER
+from ecul.data.synthetic.benchmarks import BENCHMARKS
 from ecul.data.synthetic.difficulty import SyntheticDifficulty
 from ecul.data.synthetic.drawing import Shots, draw_shots
-from ecul.data.synthetic.plan import DRAWN_LAYOUTS, Plan, make_plan, plan_from_counts
+from ecul.data.synthetic.plan import DRAWN_LAYOUTS, Plan, PlanRequest, make_plan, plan_from_counts
 from ecul.errors import DataError
+from ecul.names import Benchmark
 from ecul.types import IntArray
 
 _DATASET, _PRETRAINING = 0, 1
@@ -34,6 +36,8 @@ def synthesize(
     num_test_identities: int | None = None,
     images_per_camera: int | None = None,
     counts: str | Path | None = None,
+    benchmark: Benchmark | None = None,
+    unpaired_share: float = 0.0,
     difficulty: SyntheticDifficulty | None = None,
     num_workers: int | None = None,
 ) -> int:
@@ -44,27 +48,42 @@ def synthesize(
     Args:
         out: folder to make; it must be empty or absent.
         layout: `sysu`, `regdb` or `llcm`.
-        num_identities: people to train on; None with `counts`.
+        num_identities: people to train on; None with `counts`, and for a benchmark's own.
         height: of the images, in pixels; people look right at width = height / 2.
         width: of the images, in pixels.
         seed: decides everything.
-        num_test_identities: further people, to test on; None is half of `num_identities`.
-        images_per_camera: mean number of images of a person under one camera; None is the layout's own.
+        num_test_identities: further people, to test on; None is half of `num_identities`, or a benchmark's own.
+        images_per_camera: mean number of images of a person under one camera; None is the layout's or benchmark's own.
         counts: npz with the real SYSU-MM01's image counts (see `plan_from_counts`), for `sysu` only.
-        difficulty: the knobs; None is the calibrated default.
+        benchmark: a named set, for `sysu` only: its numbers of people and images where they are None, its difficulty,
+            and people, cameras and modalities as uneven as in the real SYSU-MM01.
+        unpaired_share: share of the training people who are seen in one modality only, in [0, 1]; `sysu` only.
+        difficulty: the knobs; None is the benchmark's, or the calibrated default.
         num_workers: threads; None is one for each processor.
 
     Raises:
         DataError: an argument cannot be used, or the folder is not empty or cannot be written.
     """
-    _check(layout, height=height, width=width, num_identities=num_identities, counts=counts)
+    _check(layout, height=height, width=width, counts=counts)
+    people = BENCHMARKS[benchmark] if benchmark is not None else None
+    if people is not None and counts is None:
+        num_identities = people.num_identities if num_identities is None else num_identities
+        num_test_identities = people.num_test_identities if num_test_identities is None else num_test_identities
+        images_per_camera = people.images_per_camera if images_per_camera is None else images_per_camera
+    if (counts is None) == (num_identities is None):
+        raise DataError("give either a number of identities or a file of counts")
     if counts is not None:
-        plan = plan_from_counts(Path(counts))
+        plan = _counted_plan(counts, benchmark, unpaired_share)
     else:
-        plan = _plan(layout, num_identities or 0, num_test_identities, images_per_camera, seed)
-    difficulty = difficulty or SyntheticDifficulty()
+        request = _request(num_identities or 0, num_test_identities, images_per_camera, seed=seed)
+        plan = make_plan(
+            layout, dataclasses.replace(request, imbalanced=people is not None, unpaired_share=unpaired_share)
+        )
+    difficulty = difficulty or (SyntheticDifficulty() if people is None else people.difficulty)
     root = Path(out)
     about = {"format": 1, "layout": layout, "seed": seed, "height": height, "width": width}
+    about |= {"benchmark": benchmark} if benchmark is not None else {}
+    about |= {"unpaired_share": unpaired_share} if unpaired_share else {}
     about |= {"counts": plan.counts, "difficulty": dataclasses.asdict(difficulty)}
     try:
         _make_empty(root)
@@ -120,18 +139,22 @@ def pretraining_images(
     return out, identity
 
 
-def _check(layout: str, *, height: int, width: int, num_identities: int | None, counts: str | Path | None) -> None:
+def _check(layout: str, *, height: int, width: int, counts: str | Path | None) -> None:
     if layout not in DRAWN_LAYOUTS:
         raise DataError(f"no synthetic plan for layout {layout!r}; choose one of {', '.join(DRAWN_LAYOUTS)}")
     if not (_MIN_SIDE <= height <= _MAX_SIDE and _MIN_SIDE <= width <= _MAX_SIDE):
         raise DataError(f"image size {height}x{width}: both sides must be {_MIN_SIDE} to {_MAX_SIDE} pixels")
     if counts is not None and layout != "sysu":
         raise DataError(f"counts are of the sysu layout, got {layout}")
-    if (counts is None) == (num_identities is None):
-        raise DataError("give either a number of identities or a file of counts")
 
 
-def _plan(layout: str, num_train: int, num_test: int | None, images_per_camera: int | None, seed: int) -> Plan:
+def _counted_plan(counts: str | Path, benchmark: str | None, unpaired_share: float) -> Plan:
+    if benchmark is not None or unpaired_share:
+        raise DataError("a file of counts says who is seen where; leave out the benchmark and the unpaired share")
+    return plan_from_counts(Path(counts))
+
+
+def _request(num_train: int, num_test: int | None, images_per_camera: int | None, *, seed: int) -> PlanRequest:
     if num_test is None:
         num_test = max(1, num_train // 2)
     if num_train < 2 or num_test < 1 or (images_per_camera is not None and images_per_camera < 1):
@@ -139,8 +162,7 @@ def _plan(layout: str, num_train: int, num_test: int | None, images_per_camera: 
             f"got {num_train} training identities, {num_test} test identities and {images_per_camera} images "
             "a camera; expected at least 2, 1 and 1"
         )
-    return make_plan(
-        layout,
+    return PlanRequest(
         num_identities=num_train,
         num_test_identities=num_test,
         images_per_camera=images_per_camera,

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecul.data.layouts import llcm, regdb, sysu
-from ecul.data.synthetic.counters import Stream, uniform
+from ecul.data.synthetic.counters import uniform
 from ecul.data.synthetic.drawing import Shots
+from ecul.data.synthetic.presence import Presence, draw_presence, imbalanced_presences, without_a_modality
 from ecul.errors import DataError
 from ecul.files import read_npz
 from ecul.types import Modality
 
-_COUNT_KIND, _TRIAL_KIND = 41, 42
+_TRIAL_KIND = 42
 _SYSU_VALIDATION_SHARE = 0.2
 
 
@@ -40,50 +41,51 @@ class Plan:
         return sum(len(shots) for shots, _ in self.parts)
 
 
-@dataclass(frozen=True)
-class _Presence:
-    """Images of each identity under each camera: `counts` (I, C) for identities (I,), cameras (C,), of one modality."""
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """How many people and images a plan has, and who is seen by which camera.
 
-    counts: NDArray[np.int64]
-    identities: NDArray[np.int64]
-    cameras: tuple[int, ...]
-    infrared: bool
+    Attributes:
+        num_identities: people to train on, validation included.
+        num_test_identities: further people, to test on.
+        images_per_camera: mean number of images of a person under a camera that sees it; None is the layout's own.
+        imbalanced: `sysu` only: people, cameras and modalities are as uneven as in the real SYSU-MM01.
+        unpaired_share: share of the training people (not of the validation and test people) who are seen in one
+            modality only, half of them in each, in [0, 1]; `sysu` only.
+        seed: decides who is seen by which camera how often, and RegDB's trials.
+    """
 
-    def shots(self) -> Shots:
-        """Every image, by identity, camera and number from 0."""
-        flat = self.counts.reshape(-1)
-        start = np.repeat(np.cumsum(flat) - flat, flat)
-        identity = np.repeat(self.identities, self.counts.sum(axis=1))
-        camera = np.repeat(np.tile(np.array(self.cameras, np.int64), len(self.identities)), flat)
-        number = np.arange(flat.sum()) - start
-        return Shots(
-            identity=identity.astype(np.int32),
-            camera=camera.astype(np.int32),
-            number=number.astype(np.int32),
-            infrared=self.infrared,
-        )
+    num_identities: int
+    num_test_identities: int
+    seed: int
+    images_per_camera: int | None = None
+    imbalanced: bool = False
+    unpaired_share: float = 0.0
+
+    @property
+    def identities(self) -> NDArray[np.int64]:
+        """Everybody's number, from 1; those to test on come last."""
+        return np.arange(1, self.num_identities + self.num_test_identities + 1)
 
 
-def make_plan(
-    layout: str, *, num_identities: int, num_test_identities: int, images_per_camera: int | None, seed: int
-) -> Plan:
+def make_plan(layout: str, request: PlanRequest) -> Plan:
     """Returns the plan of a synthetic dataset.
 
     Args:
         layout: one of `DRAWN_LAYOUTS`.
-        num_identities: people to train on, validation included.
-        num_test_identities: further people, to test on.
-        images_per_camera: mean number of images of a person under a camera that sees it; None is the layout's own.
-        seed: decides who is seen by which camera how often, and RegDB's trials.
+        request: how many people and images.
 
     Raises:
-        DataError: the layout has no plan.
+        DataError: the layout has no plan, or none with what is asked for.
     """
     if layout not in _PLANS:
         raise DataError(f"no synthetic plan for layout {layout!r}; choose one of {', '.join(_PLANS)}")
+    if layout != "sysu" and (request.imbalanced or request.unpaired_share):
+        raise DataError(f"unpaired people and a benchmark's imbalance are of the sysu layout, got {layout}")
+    if not 0 <= request.unpaired_share <= 1:
+        raise DataError(f"the share of unpaired people is {request.unpaired_share}, expected a number in [0, 1]")
     default_images, plan = _PLANS[layout]
-    identities = np.arange(1, num_identities + num_test_identities + 1)
-    return plan(seed, identities, num_identities, images_per_camera or default_images)
+    return plan(request, request.images_per_camera or default_images)
 
 
 def plan_from_counts(path: Path) -> Plan:
@@ -107,7 +109,7 @@ def plan_from_counts(path: Path) -> Plan:
         raise DataError(f"{path}: counts has shape {counts.shape}, expected (6, identities), not negative")
     identities = np.arange(1, counts.shape[1] + 1)
     presences = tuple(
-        _Presence(counts=counts[np.array(group) - 1].T, identities=identities, cameras=group, infrared=infrared)
+        Presence(counts=counts[np.array(group) - 1].T, identities=identities, cameras=group, infrared=infrared)
         for group, infrared in ((sysu.VISIBLE_CAMERAS, False), (sysu.INFRARED_CAMERAS, True))
     )
     seen_by_both = np.all([presence.counts.sum(axis=1) > 0 for presence in presences], axis=0)
@@ -115,30 +117,12 @@ def plan_from_counts(path: Path) -> Plan:
     return _sysu_plan(presences, (np.sort(train), validation, np.sort(test)))
 
 
-def _draw_presence(
-    seed: int,
-    identities: NDArray[np.int64],
-    cameras: tuple[int, ...],
-    mean: int,
-    *,
-    infrared: bool,
-    share: float,
-) -> _Presence:
-    """Sees a person under each camera with a probability, and under one camera at least."""
-    stream = Stream(seed, _COUNT_KIND + 10 * infrared, identities[:, None], np.array(cameras)[None])
-    seen = stream.chance(share)
-    sure = stream.uniform().argmax(axis=1)
-    seen[np.arange(len(identities)), sure] = True
-    counts = np.round(mean * stream.uniform(0.5, 1.5)).astype(np.int64).clip(1)
-    return _Presence(counts=np.where(seen, counts, 0), identities=identities, cameras=cameras, infrared=infrared)
-
-
 def _paths(shots: Shots, name: Callable[[int, int, int], str]) -> list[str]:
     columns = (column.tolist() for column in (shots.identity, shots.camera, shots.number))
     return [name(identity, camera, number) for identity, camera, number in zip(*columns, strict=True)]
 
 
-def _sysu_plan(presences: tuple[_Presence, ...], splits: tuple[NDArray[np.int64], ...]) -> Plan:
+def _sysu_plan(presences: tuple[Presence, ...], splits: tuple[NDArray[np.int64], ...]) -> Plan:
     def name(identity: int, camera: int, number: int) -> str:
         return f"cam{camera}/{identity:04d}/{number + 1:04d}.jpg"
 
@@ -151,18 +135,25 @@ def _sysu_plan(presences: tuple[_Presence, ...], splits: tuple[NDArray[np.int64]
     return Plan(parts=parts, folders=folders, files=files, counts=sizes)
 
 
-def _drawn_sysu_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: int) -> Plan:
-    presences = (
-        _draw_presence(seed, identities, sysu.VISIBLE_CAMERAS, mean, infrared=False, share=0.75),
-        _draw_presence(seed, identities, sysu.INFRARED_CAMERAS, mean, infrared=True, share=0.9),
-    )
+def _drawn_sysu_plan(request: PlanRequest, mean: int) -> Plan:
+    seed, identities, num_train = request.seed, request.identities, request.num_identities
+    if request.imbalanced:
+        presences = imbalanced_presences(seed, identities, mean)
+    else:
+        presences = (
+            draw_presence(seed, identities, sysu.VISIBLE_CAMERAS, mean, infrared=False, share=0.75),
+            draw_presence(seed, identities, sysu.INFRARED_CAMERAS, mean, infrared=True, share=0.9),
+        )
     num_validation = min(max(1, round(_SYSU_VALIDATION_SHARE * num_train)), num_train - 1)
     parting = num_train - num_validation
+    if request.unpaired_share:
+        presences = without_a_modality(seed, presences, num_people=parting, share=request.unpaired_share)
     splits = identities[:parting], identities[parting:num_train], identities[num_train:]
     return _sysu_plan(presences, splits)
 
 
-def _llcm_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: int) -> Plan:
+def _llcm_plan(request: PlanRequest, mean: int) -> Plan:
+    seed, identities, num_train = request.seed, request.identities, request.num_identities
     is_test = identities > num_train
     parts: list[tuple[Shots, list[str]]] = []
     files = {llcm.TEST_IDENTITIES: ",".join(map(str, identities[is_test])) + "\n"}
@@ -170,7 +161,7 @@ def _llcm_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: i
     labels = {int(identity): label for label, identity in enumerate(identities[~is_test])}
     for modality in Modality:
         cameras = llcm.CAMERAS if modality == Modality.VISIBLE else tuple(c for c in llcm.CAMERAS if c != 3)
-        presence = _draw_presence(seed, identities, cameras, mean, infrared=bool(modality), share=0.5)
+        presence = draw_presence(seed, identities, cameras, mean, infrared=bool(modality), share=0.5)
         suffix = ("vis", "nir")[modality]
 
         def name(identity: int, camera: int, number: int, suffix: str = suffix) -> str:
@@ -192,7 +183,8 @@ def _llcm_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: i
     return Plan(parts=tuple(parts), folders=folders, files=files, counts=sizes)
 
 
-def _regdb_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: int) -> Plan:
+def _regdb_plan(request: PlanRequest, mean: int) -> Plan:
+    seed, identities, num_train = request.seed, request.identities, request.num_identities
     parts: list[tuple[Shots, list[str]]] = []
     files: dict[str, str] = {}
     trials = np.arange(1, regdb.NUM_TRIALS + 1)
@@ -200,7 +192,7 @@ def _regdb_plan(seed: int, identities: NDArray[np.int64], num_train: int, mean: 
     for modality in Modality:
         scene = 1 + int(modality)  # the layout calls both cameras 1; they are two devices with two scenes
         counts = np.full((len(identities), 1), mean)
-        shots = _Presence(counts=counts, identities=identities, cameras=(scene,), infrared=bool(modality)).shots()
+        shots = Presence(counts=counts, identities=identities, cameras=(scene,), infrared=bool(modality)).shots()
         folder, prefix = (("Visible", "v"), ("Thermal", "t"))[modality]
 
         def name(identity: int, _: int, number: int, folder: str = folder, prefix: str = prefix) -> str:
@@ -232,11 +224,11 @@ def _count_splits(
     return result
 
 
-_PLANS: dict[str, tuple[int, Callable[[int, NDArray[np.int64], int, int], Plan]]] = {
+_PLANS: dict[str, tuple[int, Callable[[PlanRequest, int], Plan]]] = {
     "sysu": (6, _drawn_sysu_plan),
     "regdb": (10, _regdb_plan),
     "llcm": (3, _llcm_plan),
 }
-"""{layout: (mean images of a person under a camera, plan from seed, identities, number to train on, that mean)}."""
+"""{layout: (mean images of a person under a camera, plan from a request and that mean)}."""
 DRAWN_LAYOUTS = tuple(_PLANS)
 """Layouts that synthetic people can be drawn in; a layout without a plan here can be read only."""

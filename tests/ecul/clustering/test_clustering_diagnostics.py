@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from ecul.bench.clustering import exponent, simulated, with_peak
-from ecul.bench.simulate import SYSU_MODALITY, sysu_counts
+from ecul.bench.simulate import sysu_counts
 from ecul.clustering.diagnostics import adjusted_rand_index, mean_silhouette
 from ecul.clustering.sparse import ONE, SparseRows, inverted_index
+from ecul.data.synthetic.presence import SYSU_MODALITY
 
 
 @settings(deadline=None, max_examples=60)

@@ -11,7 +11,7 @@ from ecul.data.dataset import SYNTHETIC_MARKER, open_dataset
 from ecul.data.synthetic import SyntheticDifficulty, pretraining_images, synthesize
 from ecul.data.synthetic.counters import Stream, hash_keys
 from ecul.data.synthetic.drawing import Shots, draw_shots
-from ecul.data.synthetic.plan import DRAWN_LAYOUTS, make_plan
+from ecul.data.synthetic.plan import DRAWN_LAYOUTS, PlanRequest, make_plan
 from ecul.errors import DataError
 
 SMALL = {"num_identities": 3, "num_test_identities": 2, "images_per_camera": 2, "height": 20, "width": 16}
@@ -43,7 +43,7 @@ def test_a_layout_without_a_plan_is_not_drawn_as_another_one():
     with pytest.raises(
         DataError, match=f"no synthetic plan for layout 'market'; choose one of {', '.join(DRAWN_LAYOUTS)}"
     ):
-        make_plan("market", num_identities=3, num_test_identities=2, images_per_camera=2, seed=0)
+        make_plan("market", PlanRequest(num_identities=3, num_test_identities=2, seed=0))
 
 
 def test_an_image_does_not_depend_on_the_others():
@@ -114,6 +114,10 @@ def test_counts_are_followed_exactly(tmp_path):
         ({"counts": "x.npz"}, "either a number of identities or a file"),
         ({"counts": "x.npz", "num_identities": None}, r"cannot read a file of image counts x\.npz: No such file"),
         ({"counts": "x.npz", "layout": "regdb"}, "counts are of the sysu layout"),
+        ({"counts": "x.npz", "num_identities": None, "benchmark": "people"}, "leave out the benchmark"),
+        ({"benchmark": "people", "layout": "regdb"}, "imbalance are of the sysu layout, got regdb"),
+        ({"unpaired_share": 0.5, "layout": "llcm"}, "unpaired people .* are of the sysu layout, got llcm"),
+        ({"unpaired_share": 1.5}, r"unpaired people is 1.5, expected a number in \[0, 1\]"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(tmp_path, options, message):
