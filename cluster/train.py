@@ -17,7 +17,7 @@ from ecul.config import Config
 from ecul.console import Parser, run_command
 from ecul.errors import ConfigError
 from ecul.schema import parse_assignments
-from ecul.settings import config_tree, load_config, resumed_config
+from ecul.settings import config_tree, load_config, oracle_warning, resumed_config
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,6 +71,8 @@ def _train(args: argparse.Namespace) -> int:
     folder.write(SETTINGS_FILE, _settings(config, cluster))
     result = run(trainer)
     sys.stdout.write(summary_table(result.retrieval) + "\n")
+    if (warning := oracle_warning(config)) is not None:
+        sys.stdout.write(warning + "\n")
     return 0
 
 

@@ -24,6 +24,9 @@ Benchmark = Literal["people-easy", "people", "people-hard"]
 GalleryRule = Literal["community", "official"]
 """How SYSU-MM01's galleries are drawn: `ecul.evaluation.protocols`."""
 
+Oracle = Literal["intra", "links", "completed", "united", "all"]
+"""Which labels an ablation tells the truth about: `ecul.engine.oracle`."""
+
 FirstRule = Literal["random", "hard", "instance"]
 """Rules of TSMem's first step: `ecul.memory.update`. The second step's rule is always `mean`."""
 

@@ -131,6 +131,16 @@ def merge(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def overlay(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of a nested mapping with the values of another one in it; what both hold is the other's."""
+    result = _copy(tree)
+    for key, value in changes.items():
+        below = result.get(key)
+        inside = isinstance(below, dict) and isinstance(value, Mapping)
+        result[key] = overlay(below, value) if inside else value
+    return result
+
+
 def setting_paths(record: type[Any], prefix: str = "") -> list[str]:
     """Returns the dotted paths of all settings of a record, in the order of definition."""
     paths: list[str] = []

@@ -1,8 +1,6 @@
 """`python -m tune.compare`: whether a sweep's best point beats its base configuration with other seeds."""
 
 import argparse
-import hashlib
-import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -98,10 +96,9 @@ def run_folder(runs: Path, name: str, config: "Config") -> Path:
         name: what the run is.
         config: of the run. A shared start is in it (`warm_start`), by a folder that follows from its own.
     """
-    from ecul.settings import config_tree
+    from ecul.settings import config_digest
 
-    text = json.dumps(config_tree(config), sort_keys=True)
-    return runs / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return runs / f"{name}-{config_digest(config)}"
 
 
 def score_of(config: "Config", run: Path) -> float:
@@ -114,19 +111,20 @@ def score_of(config: "Config", run: Path) -> float:
     from ecul.clustering.pipeline import cluster_epoch
     from ecul.engine.checkpoints import LocalStore
     from ecul.engine.fit import fit
-    from ecul.engine.run_directory import RunDirectory
+    from ecul.engine.run_directory import RunDirectory, read_result
 
-    result = run / "result.json"
-    if not result.is_file():
+    result = read_result(run)
+    if result is None:
         fit(
             config,
             clustering_fn=partial(cluster_epoch, num_threads=config.clustering.num_threads),
             reporter=RunDirectory(run),
             store=LocalStore(run, keep=1),
         )
-    protocols = json.loads(result.read_text())["protocols"]
+        result = read_result(run)
+    assert result is not None  # fit wrote it
     # the first protocol is the layout's main one, which epochs report as evaluation/map
-    return float(next(iter(protocols.values()))["mean"]["map"])
+    return float(next(iter(result["protocols"].values()))["mean"]["map"])
 
 
 def _spread(values: Sequence[float]) -> str:

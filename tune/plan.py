@@ -15,7 +15,7 @@ from cluster.paths import with_absolute_paths
 from cluster.storage import resolve_storage
 from ecul.config import Config
 from ecul.engine.checkpoints import open_run
-from ecul.engine.run_directory import METRICS_FILE, read_records
+from ecul.engine.run_directory import METRICS_FILE, read_records, wall_seconds
 from ecul.errors import ConfigError
 from ecul.files import write_atomically
 from ecul.settings import config_tree
@@ -245,4 +245,4 @@ def _epoch_seconds(warm_start: str | None) -> float | None:
     trained = [record for record in records if record["epoch"]]
     if not trained:
         return None
-    return sum(value for name, value in trained[-1].items() if name.startswith("seconds/"))
+    return wall_seconds(trained[-1])

@@ -43,6 +43,7 @@ ROLES: Mapping[str, Role] = {
     "data.hold_out_validation": _FIXED,
     "evaluation": _FIXED,
     "warm_start": _FIXED,
+    "oracle": _FIXED,
     "stages.bootstrap": Role(is_length=True),
     "stages.intra": Role(is_length=True),
     "stages.united": Role(is_length=True),

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from ecul.errors import ConfigError
     from ecul.evaluation.evaluate import tie_warnings
     from ecul.files import output_file, write_atomically
-    from ecul.settings import updated
+    from ecul.settings import oracle_warning, updated
 
     if args.json:
         output_file(args.json, option="--json")
@@ -67,7 +67,11 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(summary_table(results) + "\n")
     for message in tie_warnings(results):
         log.warning("%s", message)
+    warning = oracle_warning(trained)
+    if warning is not None:
+        sys.stdout.write(warning + "\n")
     if args.json:
         result = FitResult(epoch=checkpoint["epoch"], retrieval=results, record=metrics, gallery=gallery)
-        write_atomically(Path(args.json), json.dumps(result_tree(result), indent=2) + "\n")
+        tree = ({} if warning is None else {"oracle": warning}) | result_tree(result)
+        write_atomically(Path(args.json), json.dumps(tree, indent=2) + "\n")
     return 0

@@ -18,12 +18,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Writes the file and returns 0."""
     from ecul.engine.checkpoints import network_of, open_run
+    from ecul.errors import ConfigError
     from ecul.files import output_file
     from ecul.models.weights import save_weights
-    from ecul.settings import config_tree
+    from ecul.settings import config_tree, oracle_warning
 
     output_file(args.out)
     config, checkpoint = open_run(args.source)
+    if config.oracle is not None:
+        raise ConfigError(f"{args.source}: {oracle_warning(config)}; its weights are not exported")
     description = {
         "backbone": config.model.backbone,
         "non_local": config.model.non_local,

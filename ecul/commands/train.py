@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from ecul.engine.interfaces import Reporter, Reporters
     from ecul.engine.profiling import Profiler
     from ecul.engine.run_directory import RunDirectory, summary_table
+    from ecul.settings import oracle_warning
 
     config, folder = _resumed(args) if args.resume else _fresh(args)
     store = LocalStore(folder, keep=config.runtime.keep_checkpoints, use_previous=args.use_previous)
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         log.info("stopped; go on with: ecul train --resume %s", folder)
         raise
     sys.stdout.write(summary_table(result.retrieval) + "\n")
+    if (warning := oracle_warning(config)) is not None:
+        sys.stdout.write(warning + "\n")
     return 0
 
 

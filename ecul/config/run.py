@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from ecul.config.clustering import ClusteringConfig
 from ecul.config.data import DataConfig, ModelConfig
 from ecul.config.training import BatchConfig, LossConfig, MemoryConfig, OptimConfig, StagesConfig
-from ecul.names import Device, GalleryRule
+from ecul.names import Device, GalleryRule, Oracle
 from ecul.schema import Strict
 
 _ONCE_WITHOUT_SECTION = (
@@ -66,6 +66,10 @@ class Config(Strict):
     warm_start: str | None = None
     """A run directory or checkpoint of another run to begin from, epoch and optimizer included. It must be of stage 0
     or 1, so that only stage 2 is trained again."""
+    oracle: Oracle | None = None
+    """For ablations only, refused outside configs/ablation: true labels for found ones. `intra`: inside each modality;
+    `links`: united clusters without wrong links; `completed`: united clusters that lack nobody; `united`: over both
+    modalities; `all`: everywhere. Every record of the run says so (docs/benchmark.md, "Oracles")."""
     data: DataConfig
     """Images."""
     model: ModelConfig = ModelConfig.model_validate({})

@@ -11,6 +11,7 @@ from ecul.engine.checkpoints import open_run
 from ecul.engine.epoch import run_epoch
 from ecul.engine.evaluator import Evaluation, Evaluator
 from ecul.engine.interfaces import CheckpointStore, ClusteringFn, FitResult, Record, Reporter
+from ecul.engine.oracle import with_true_labels
 from ecul.engine.pictures import draw_pictures
 from ecul.engine.provenance import provenance
 from ecul.engine.session import Session, open_data, open_session
@@ -33,6 +34,8 @@ def fit(config: Config, *, clustering_fn: ClusteringFn, reporter: Reporter, stor
         EculError: bad data or settings, or a training that cannot continue.
     """
     dataset = open_data(config)
+    if config.oracle is not None:
+        clustering_fn = with_true_labels(clustering_fn, config.oracle, dataset.train)
     session, state = open_session(config, dataset, clustering_fn=clustering_fn, reporter=reporter)
     if (checkpoint := store.load() or _warm_start(config)) is not None:
         state.restore(checkpoint)
@@ -53,7 +56,11 @@ def _warm_start(config: Config) -> dict[str, Any] | None:
     """Returns the checkpoint of another run to begin from, if one is configured."""
     if config.warm_start is None:
         return None
-    _, checkpoint = open_run(config.warm_start)
+    source, checkpoint = open_run(config.warm_start)
+    if source.oracle is not None and config.oracle is None:
+        raise ConfigError(
+            f"warm_start {config.warm_start} trained on true labels (oracle={source.oracle}); begin from another run"
+        )
     first_united = config.stages.bootstrap + config.stages.intra
     if checkpoint["epoch"] > first_united:
         raise ConfigError(
@@ -73,9 +80,11 @@ def _train(
 ) -> FitResult:
     """Trains the epochs that are left, adds their records to `records` and returns the last one's evaluation."""
     config = session.config
+    told = {} if config.oracle is None else {f"oracle/{config.oracle}": 1.0}
 
     def report(record: Record) -> None:
-        records.append(dict(record))
+        record = {**record, **told}
+        records.append(record)
         if runtime.is_main():
             session.reporter.epoch(record)
 

@@ -13,11 +13,12 @@ from tqdm import tqdm
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult, Record, Reporter
 from ecul.files import replacing, write_atomically
-from ecul.settings import config_tree
+from ecul.settings import config_tree, oracle_warning
 from ecul.types import RetrievalResult
 
 log = logging.getLogger(__name__)
 METRICS_FILE = "metrics.jsonl"
+RESULT_FILE = "result.json"
 WARNINGS_FILE = "warnings.log"
 
 
@@ -32,6 +33,7 @@ class RunDirectory(Reporter):
             progress: draw a progress bar on the terminal.
         """
         self._path = path
+        self._oracle: dict[str, str] = {}
         self._bar: tqdm | None = tqdm(leave=False, unit="step") if progress else None
 
     def history(self, epoch: int) -> Sequence[Record]:
@@ -44,7 +46,9 @@ class RunDirectory(Reporter):
         """Writes run.json, and metrics.jsonl without the epochs that will be repeated."""
         self._path.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path / METRICS_FILE, "".join(_line(record) for record in history))
-        description = {"config": config_tree(config), **provenance, "resumed_after_epoch": epoch}
+        warning = oracle_warning(config)
+        self._oracle = {} if warning is None else {"oracle": warning}
+        description = {**self._oracle, "config": config_tree(config), **provenance, "resumed_after_epoch": epoch}
         write_atomically(self._path / "run.json", json.dumps(description, indent=2) + "\n")
         log.info(
             "%s: %d training images, %d test images, on %s; run directory %s",
@@ -54,6 +58,8 @@ class RunDirectory(Reporter):
             provenance["device"],
             self._path,
         )
+        if warning is not None:
+            self.warn(warning)
 
     def progress(self, epoch: int, step: int, num_steps: int) -> None:
         """Moves the progress bar."""
@@ -87,7 +93,7 @@ class RunDirectory(Reporter):
         """Writes the final metrics."""
         if self._bar is not None:
             self._bar.close()
-        write_atomically(self._path / "result.json", json.dumps(result_tree(result), indent=2) + "\n")
+        write_atomically(self._path / RESULT_FILE, json.dumps({**self._oracle, **result_tree(result)}, indent=2) + "\n")
 
 
 def _line(record: Record) -> str:
@@ -105,6 +111,12 @@ def parse_records(text: str) -> list[dict[str, float]]:
     return [json.loads(line) for line in text.split("\n")[:-1] if line]
 
 
+def read_result(run: Path) -> dict[str, Any] | None:
+    """Returns a run's result.json, or None for a run that has not ended."""
+    path = run / RESULT_FILE
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
 def result_tree(result: FitResult) -> dict[str, Any]:
     """Returns a result as plain data: mean, standard deviation and every trial of each protocol."""
     return {
@@ -114,6 +126,11 @@ def result_tree(result: FitResult) -> dict[str, Any]:
             for retrieval in result.retrieval
         },
     }
+
+
+def wall_seconds(record: Record) -> float:
+    """Returns the wall time of an epoch: the sum of its parts."""
+    return sum(value for key, value in record.items() if key.startswith("seconds/"))
 
 
 def epoch_line(record: Record) -> str:
@@ -131,8 +148,8 @@ def epoch_line(record: Record) -> str:
         ("mAP", "evaluation/map", ".3f"),
     )
     parts += [f"{label} {record[key]:{form}}" for label, key, form in named if key in record]
-    seconds = sum(value for key, value in record.items() if key.startswith("seconds/"))
-    return "  ".join([*parts, f"{seconds:.0f} s"])
+    parts += [f"ORACLE {key.removeprefix('oracle/')}" for key in record if key.startswith("oracle/")]
+    return "  ".join([*parts, f"{wall_seconds(record):.0f} s"])
 
 
 def summary_table(results: Sequence[RetrievalResult]) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ecul.config import Config
 from ecul.engine.checkpoints import open_run
 from ecul.errors import ConfigError
 
@@ -11,14 +12,26 @@ def trained_without_validation_people(run: str | Path) -> bool:
 
     Raises:
         CheckpointError: one of the runs cannot be read.
+        ConfigError: one of them trained on true labels.
     """
     source: str | Path | None = run
     while source is not None:
         config, _ = open_run(source)
+        refuse_oracle(config, source)
         if not config.data.hold_out_validation:
             return False
         source = config.warm_start
     return True
+
+
+def refuse_oracle(config: Config, source: str | Path) -> None:
+    """Checks that a run was not told true labels.
+
+    Raises:
+        ConfigError: it was.
+    """
+    if config.oracle is not None:
+        raise ConfigError(f"{source} trained on true labels (oracle={config.oracle}); no search may use it")
 
 
 def check_warm_start(run: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecul.config import Config
+from ecul.errors import ConfigError
 from ecul.parameters import PRESET_DEFAULTS
 from ecul.schema import merge
 from ecul.settings import config_tree, load_config, parse_config, updated
@@ -17,9 +18,14 @@ def original_config(sweep: SweepConfig) -> Config:
     """Returns the configuration that the sweep is for, as its file and `set` have it.
 
     Raises:
-        ConfigError: it cannot be used.
+        ConfigError: it cannot be used, or it has an oracle.
     """
-    return load_config(sweep.base, sweep.set)
+    config = load_config(sweep.base, sweep.set)
+    if config.oracle is not None:
+        raise ConfigError(
+            f"base {sweep.base} trains on true labels (oracle={config.oracle}); no sweep may choose by it"
+        )
+    return config
 
 
 def base_config(original: Config, *, warm_start: str | None) -> Config:
