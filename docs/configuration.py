@@ -13,7 +13,8 @@ Made by `python docs/configuration.py` from the strings under the fields; change
 
 A YAML file holds the settings that differ from their defaults. An unknown key, a key that stands
 twice and a value out of range are errors that name the path. On a command line `--set PATH=VALUE`
-replaces one setting; values are YAML, so `null`, `true` and `[a, b]` work.
+replaces one setting; values are YAML, so `null`, `true` and `[a, b]` work. The file of a run may
+begin from another one, `base: FILE` (relative to its own folder), and holds what differs.
 
 """
 
