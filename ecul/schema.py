@@ -136,8 +136,10 @@ def overlay(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     result = _copy(tree)
     for key, value in changes.items():
         below = result.get(key)
-        inside = isinstance(below, dict) and isinstance(value, Mapping)
-        result[key] = overlay(below, value) if inside else value
+        if isinstance(below, dict) and isinstance(value, Mapping):
+            result[key] = overlay(below, value)
+        else:
+            result[key] = value
     return result
 
 

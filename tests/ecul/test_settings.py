@@ -80,3 +80,27 @@ def test_unreadable_config_files_are_named(tmp_path: Path):
 
 def test_field_paths_reach_the_leaves():
     assert {"seed", "clustering.intra.k1", "memory.united.switch_epoch"} <= set(setting_paths(Config))
+
+
+def test_a_file_holds_what_differs_from_its_base(tmp_path: Path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "base.yaml").write_text("data: {root: here, height: 64}\nseed: 3\n")
+    (tmp_path / "below" / "one.yaml").write_text("base: ../base.yaml\ndata: {height: 32}\n")
+    (tmp_path / "two.yaml").write_text("base: below/one.yaml\nstages: {intra: 2}\n")
+    config = load_config(tmp_path / "two.yaml", {"data.width": 16})
+    assert (config.data.root, config.data.height, config.data.width, config.seed) == ("here", 32, 16, 3)
+    assert config.stages.intra == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: [a]", "expected the name of another"),
+        ("base: x.yaml", "is its own base"),
+        ("base: no.yaml", "cannot read"),
+    ],
+)
+def test_a_base_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str):
+    (tmp_path / "x.yaml").write_text(f"{text}\ndata: {{root: here}}\n")
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path / "x.yaml")
