@@ -5,9 +5,12 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from ecul.names import Device, GalleryRule
+
+if TYPE_CHECKING:
+    from ecul.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +31,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Evaluates and returns 0."""
     from ecul import runtime
-    from ecul.data.dataset import detect_layout
-    from ecul.data.layouts import find_layout
     from ecul.engine.checkpoints import network_of, open_run
     from ecul.engine.evaluator import Evaluator
     from ecul.engine.interfaces import FitResult
@@ -48,19 +49,7 @@ def run(args: argparse.Namespace) -> int:
             f"the weights were trained on trial {trained.data.trial}, got --trial {args.trial}; other trials' test "
             "people are among their training people"
         )
-    changes: dict[str, object] = {"data.root": args.data, "runtime.device": args.device}
-    changes |= {"evaluation.protocols": args.protocol, "evaluation.gallery_rule": args.gallery_rule}
-    changes = {path: value for path, value in changes.items() if value}
-    if args.data:
-        # other data may have another layout: what the run was told to measure counts only where it belongs to that
-        layout = detect_layout(args.data)
-        changes["data.layout"] = layout
-        offered = find_layout(layout).protocols
-        if not {protocol.name for protocol in offered}.issuperset(trained.evaluation.protocols):
-            changes.setdefault("evaluation.protocols", [])
-        if not any(protocol.official_galleries for protocol in offered):
-            changes.setdefault("evaluation.gallery_rule", "community")
-    config = updated(trained, changes)
+    config = updated(trained, _changes(args, trained))
     device = runtime.pick_device(config.runtime.device)
     model = network_of(trained, checkpoint).to(device)
     results, metrics, gallery = Evaluator(config, open_data(config), device).evaluate(model)
@@ -75,3 +64,23 @@ def run(args: argparse.Namespace) -> int:
         tree = ({} if warning is None else {"oracle": warning}) | result_tree(result)
         write_atomically(Path(args.json), json.dumps(tree, indent=2) + "\n")
     return 0
+
+
+def _changes(args: argparse.Namespace, trained: "Config") -> dict[str, object]:
+    """{path: value}: what the options change of the run's own configuration."""
+    from ecul.data.dataset import detect_layout
+    from ecul.data.layouts import find_layout
+
+    changes: dict[str, object] = {"data.root": args.data, "runtime.device": args.device}
+    changes |= {"evaluation.protocols": args.protocol, "evaluation.gallery_rule": args.gallery_rule}
+    changes = {path: value for path, value in changes.items() if value}
+    if args.data:
+        # other data may have another layout: what the run was told to measure counts only where it belongs to that
+        layout = detect_layout(args.data)
+        changes["data.layout"] = layout
+        offered = find_layout(layout).protocols
+        if not {protocol.name for protocol in offered}.issuperset(trained.evaluation.protocols):
+            changes.setdefault("evaluation.protocols", [])
+        if not any(protocol.official_galleries for protocol in offered):
+            changes.setdefault("evaluation.gallery_rule", "community")
+    return changes
