@@ -85,6 +85,10 @@ class FeaturesConfig(Strict):
     """File written by `python -m tune.features`; needed at this fidelity."""
     cpus_per_trial: int = Field(1, ge=1)
     """Processors, and threads, of one trial. With 1 the most trials run at once; large banks may want more."""
+    draws: int = Field(10, ge=0)
+    """Random halves of the validation people that a trial is scored on, from one clustering; objectives are means over
+    them, and `NAME_std` in the record is their spread. All trials see the same halves. More cost some milliseconds
+    each; 0 scores all people once, without a spread."""
     gpus_per_trial: float = Field(0, ge=0)
     """GPUs of one trial, for its neighbour search; a part such as 0.25 shares one. With 0 a trial sees no GPU."""
 

@@ -229,7 +229,8 @@ def _features_seconds(plan: Plan, bank: TuningBank) -> float:
     seconds = 0.0
     for _ in range(2):
         start = time.perf_counter()
-        score_bank(bank, plan.base, intra=False, num_threads=plan.sweep.features.cpus_per_trial)
+        features = plan.sweep.features
+        score_bank(bank, plan.base, draws=features.draws, intra=False, num_threads=features.cpus_per_trial)
         seconds = time.perf_counter() - start
     return seconds
 

@@ -125,6 +125,7 @@ def _features_trainable(plan: Plan) -> Any:
         features_trial,
         bank=plan.bank,
         base=plan.base,
+        draws=plan.sweep.features.draws,
         intra=any(map(is_intra_clustering, plan.space.domains)),
         num_threads=threads,
         gpus=gpus,

@@ -14,12 +14,20 @@ from ecul.types import ClusteringParameters, FeatureBank, IntArray, Modality
 from tune.objectives import f1, label_free_metrics
 from tune.roles import intra_parameters, united_parameters
 from tune.trials.bank import TuningBank
+from tune.trials.draws import over_draws
 from tune.trials.result import trial_result
 from tune.trials.settings import trial_config
 
 
 def features_trial(
-    parameters: Mapping[str, Any], *, bank: TuningBank, base: Config, intra: bool, num_threads: int, gpus: float
+    parameters: Mapping[str, Any],
+    *,
+    bank: TuningBank,
+    base: Config,
+    draws: int,
+    intra: bool,
+    num_threads: int,
+    gpus: float,
 ) -> dict[str, Any]:
     """Clusters the shared bank with a trial's values and returns its result. Ray Tune calls it.
 
@@ -27,6 +35,7 @@ def features_trial(
         parameters: `values`, {configuration path: value}, and `key`.
         bank: read-only memory of the object store.
         base: configuration that the values change.
+        draws: of the validation people (`score_bank`).
         intra: whether the sweep searches the clustering inside one modality.
         num_threads: threads of this trial.
         gpus: reserved by this trial.
@@ -34,18 +43,21 @@ def features_trial(
     if not gpus:
         hide_all_gpus()
     config = trial_config(base, parameters["values"])
-    return trial_result(score_bank(bank, config, intra=intra, num_threads=num_threads), finished=True)
+    return trial_result(score_bank(bank, config, draws=draws, intra=intra, num_threads=num_threads), finished=True)
 
 
-def score_bank(bank: TuningBank, config: Config, *, intra: bool, num_threads: int | None) -> dict[str, float]:
+def score_bank(
+    bank: TuningBank, config: Config, *, draws: int, intra: bool, num_threads: int | None
+) -> dict[str, float]:
     """Returns the metrics of a configuration's clusterings.
 
     Label-free metrics and costs are of the united clustering of the training images. `validation_` metrics compare the
-    same clustering of the validation people's images with their identities.
+    same clustering of the validation people's images with their identities; see `tune.trials.draws`.
 
     Args:
         bank: features.
         config: whose clustering settings to use.
+        draws: of the validation people; 0 scores all of them once.
         intra: cluster each modality alone too.
         num_threads: of the clustering; None for its default.
     """
@@ -58,31 +70,40 @@ def score_bank(bank: TuningBank, config: Config, *, intra: bool, num_threads: in
         "clusters": float(united.num_clusters),
     }
     if bank.validation is not None and bank.identity is not None:
-        metrics |= _validation(bank.validation, bank.identity, config, intra=intra, num_threads=num_threads)
+        metrics |= _validation(
+            bank.validation, bank.identity, config, draws=draws, intra=intra, num_threads=num_threads
+        )
     return metrics
 
 
 def _validation(
-    bank: FeatureBank, identity: IntArray, config: Config, *, intra: bool, num_threads: int | None
+    bank: FeatureBank, identity: IntArray, config: Config, *, draws: int, intra: bool, num_threads: int | None
 ) -> dict[str, float]:
     united = cluster(bank, united_parameters(config), num_threads=num_threads)
-    quality = label_quality(united.labels, identity, bank.modality)
-    metrics = {
-        "validation_pair_f1": f1(quality["pair_precision"], quality["pair_recall"]),
-        "validation_cross_modality_f1": f1(quality["cross_precision"], quality["cross_recall"]),
-        "validation_cross_precision": quality["cross_precision"],
-        "validation_cross_recall": quality["cross_recall"],
-        "validation_ari": quality["ari"],
-        "validation_nmi": quality["nmi"],
-        "validation_clusters": float(united.num_clusters),
-    }
-    if intra:
-        for modality in Modality:
-            rows = np.flatnonzero(bank.modality == modality)
-            clustering = _cluster_rows(bank, rows, intra_parameters(config), num_threads=num_threads)
-            ari = label_quality(clustering.labels, identity[rows], bank.modality[rows])["ari"]
+    by_modality: dict[Modality, IntArray] = {}
+    for modality in Modality if intra else ():
+        rows = np.flatnonzero(bank.modality == modality)
+        found = _cluster_rows(bank, rows, intra_parameters(config), num_threads=num_threads)
+        by_modality[modality] = np.full(len(bank), -1, np.int32)
+        by_modality[modality][rows] = found.labels
+
+    def scores(rows: IntArray) -> dict[str, float]:
+        quality = label_quality(united.labels[rows], identity[rows], bank.modality[rows])
+        metrics = {
+            "validation_pair_f1": f1(quality["pair_precision"], quality["pair_recall"]),
+            "validation_cross_modality_f1": f1(quality["cross_precision"], quality["cross_recall"]),
+            "validation_cross_precision": quality["cross_precision"],
+            "validation_cross_recall": quality["cross_recall"],
+            "validation_ari": quality["ari"],
+            "validation_nmi": quality["nmi"],
+        }
+        for modality, labels in by_modality.items():
+            own = rows[bank.modality[rows] == modality]
+            ari = label_quality(labels[own], identity[own], bank.modality[own])["ari"]
             metrics[f"validation_{modality.name.lower()}_ari"] = ari
-    return metrics
+        return metrics
+
+    return {**over_draws(scores, identity, draws), "validation_clusters": float(united.num_clusters)}
 
 
 def _cluster_rows(

@@ -14,7 +14,7 @@ from tune.trials.features import features_trial, score_bank
 
 
 def test_metrics_hold_every_objective_of_the_fidelity(tiny_config):
-    metrics = score_bank(simulated_bank(), tiny_config(), intra=True, num_threads=1)
+    metrics = score_bank(simulated_bank(), tiny_config(), draws=0, intra=True, num_threads=1)
     assert set(choices("features")) <= set(metrics)
     assert set(choices("features")) == {*VALIDATION_FEATURES, *LABEL_FREE, *COST}
     assert all(math.isfinite(value) for value in metrics.values())
@@ -22,7 +22,7 @@ def test_metrics_hold_every_objective_of_the_fidelity(tiny_config):
 
 def test_validation_metrics_are_of_the_validation_people(tiny_config):
     bank, config = simulated_bank(), tiny_config()
-    metrics = score_bank(bank, config, intra=False, num_threads=1)
+    metrics = score_bank(bank, config, draws=0, intra=False, num_threads=1)
     labels = cluster(bank.validation, config.clustering.united, num_threads=1).labels
     expected = label_quality(labels, bank.identity, bank.validation.modality)
     assert metrics["validation_ari"] == expected["ari"]
@@ -33,7 +33,7 @@ def test_validation_metrics_are_of_the_validation_people(tiny_config):
 def test_label_free_metrics_do_not_see_the_validation_people(tiny_config):
     bank = simulated_bank()
     alone = TuningBank(train=bank.train)
-    with_people, without = (score_bank(one, tiny_config(), intra=True, num_threads=1) for one in (bank, alone))
+    with_people, without = (score_bank(one, tiny_config(), draws=0, intra=True, num_threads=1) for one in (bank, alone))
     assert {name: with_people[name] for name in LABEL_FREE} == {name: without[name] for name in LABEL_FREE}
     assert not any(name.startswith("validation") for name in without)
 
@@ -45,7 +45,7 @@ def test_perfect_features_score_one(tiny_config):
     perfect = FeatureBank(features, modality, modality.copy())
     config = tiny_config({"clustering.united.k1": 4, "clustering.united.k2": 2, "clustering.united.k3": 4})
     metrics = score_bank(
-        TuningBank(train=perfect, validation=perfect, identity=identity), config, intra=False, num_threads=1
+        TuningBank(train=perfect, validation=perfect, identity=identity), config, draws=0, intra=False, num_threads=1
     )
     assert metrics["validation_pair_f1"] == 1
     assert metrics["validation_cross_modality_f1"] == 1
@@ -56,14 +56,16 @@ def test_perfect_features_score_one(tiny_config):
 def test_a_trial_sees_no_gpu_that_it_did_not_reserve(tiny_config, monkeypatch, gpus, seen):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
     parameters = {"values": {}, "key": "00000"}
-    features_trial(parameters, bank=simulated_bank(), base=tiny_config(), intra=False, num_threads=1, gpus=gpus)
+    features_trial(
+        parameters, bank=simulated_bank(), base=tiny_config(), draws=0, intra=False, num_threads=1, gpus=gpus
+    )
     assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
 def test_a_trial_is_a_finished_result_of_its_own_values(tiny_config):
     bank, base = simulated_bank(), tiny_config()
     parameters = {"values": {"clustering.united.eps": 0.4}, "key": "00000"}
-    result = features_trial(parameters, bank=bank, base=base, intra=False, num_threads=1, gpus=0)
-    expected = score_bank(bank, tiny_config({"clustering.united.eps": 0.4}), intra=False, num_threads=1)
+    result = features_trial(parameters, bank=bank, base=base, draws=0, intra=False, num_threads=1, gpus=0)
+    expected = score_bank(bank, tiny_config({"clustering.united.eps": 0.4}), draws=0, intra=False, num_threads=1)
     assert result["finished"]
     assert result["metrics"]["validation_ari"] == expected["validation_ari"]
