@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from ecul.errors import EculError
+from ecul.progress import Progress
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -34,7 +35,9 @@ def run_command(name: str, work: Callable[[], int]) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        code = work()
+        # libraries take seconds to load; only a person at a terminal wants to know
+        with Progress(f"{name}: at work", shown=sys.stderr.isatty()):
+            code = work()
         sys.stdout.flush()  # short outputs are still buffered here; a closed pipe must show inside this block
         return code
     except EculError as error:

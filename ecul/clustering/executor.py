@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ecul.progress import Progress
+
 Range = tuple[int, int]
 
 
@@ -74,7 +76,8 @@ class InProcess:
 
     def submit(self, stage: str, function: Callable[..., Any], *inputs: Any, num_returns: int = 1) -> Any:
         """What the function returns."""
-        result, seconds, cpu_seconds = timed(function, *inputs)
+        with Progress(f"clustering, {stage}"):
+            result, seconds, cpu_seconds = timed(function, *inputs)
         self._seconds.add(stage, seconds, cpu_seconds)
         return result
 

@@ -11,6 +11,7 @@ from ecul.data.images import has_colour, is_constant, read_image
 from ecul.data.layouts import Layout, find_layout
 from ecul.data.layouts.counts import Counts, compare
 from ecul.errors import DataError
+from ecul.progress import Progress
 from ecul.types import LabelledIndex, Modality
 
 _MAX_NAMED = 5
@@ -70,7 +71,8 @@ def inspect_dataset(root: str | Path, *, layout: str = "auto", num_opened: int =
     problems += _trial_problems(dataset, known, set(missing))
     opened = 0
     for split, index in _splits(dataset):
-        count, unusable = _image_problems(split, index, num_opened, set(missing))
+        with Progress(f"opening {split} images", total=min(num_opened or len(index), len(index))) as progress:
+            count, unusable = _image_problems(split, index, num_opened, set(missing), progress)
         opened += count
         problems += unusable
     rows = tuple(row for split, index in _splits(dataset) for row in _count_rows(split, index))
@@ -172,7 +174,9 @@ def _trial_problems(dataset: ReidDataset, known: Layout, missing: set[str]) -> l
     return problems
 
 
-def _image_problems(split: str, index: LabelledIndex, num_opened: int, missing: set[str]) -> tuple[int, list[str]]:
+def _image_problems(
+    split: str, index: LabelledIndex, num_opened: int, missing: set[str], progress: Progress
+) -> tuple[int, list[str]]:
     """How many images were decoded, and what is wrong with them; those known to be missing are not tried."""
     count = len(index) if num_opened == 0 else min(num_opened, len(index))
     positions = np.linspace(0, len(index) - 1, count).round().astype(int).tolist()
@@ -183,6 +187,7 @@ def _image_problems(split: str, index: LabelledIndex, num_opened: int, missing: 
     colourless: list[bool] = []
     for position in positions:
         path = index.samples.paths[position]
+        progress.advance()
         try:
             pixels = read_image(path)
         except DataError:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ecul.errors import DataError
+from ecul.progress import Progress
 
 log = logging.getLogger(__name__)
 _GIB = 2**30
@@ -126,7 +127,7 @@ class ImageStore:
         self._pool = ThreadPoolExecutor(max(num_threads, 1), thread_name_prefix="decode")
         self.num_bytes = len(self._paths) * int(np.prod(self._shape))
         self.cached = self.num_bytes <= cache_bytes
-        self._array = self._decode(np.arange(len(self._paths))) if self.cached else None
+        self._array = self._decode_all() if self.cached else None
         log.debug(
             "%d images, %.2f GiB as uint8, %s",
             len(self._paths),
@@ -142,12 +143,18 @@ class ImageStore:
         array = self._array[positions] if self._array is not None else self._decode(positions)
         return torch.from_numpy(array)
 
-    def _decode(self, positions: NDArray[np.integer]) -> NDArray[np.uint8]:
+    def _decode_all(self) -> NDArray[np.uint8]:
+        with Progress("reading images", total=len(self._paths)) as progress:
+            return self._decode(np.arange(len(self._paths)), progress)
+
+    def _decode(self, positions: NDArray[np.integer], progress: Progress | None = None) -> NDArray[np.uint8]:
         _, height, width = self._shape
         out = np.empty((len(positions), *self._shape), np.uint8)
 
         def fill(row: int) -> None:
             out[row] = read_image(self._paths[positions[row]], height=height, width=width)
+            if progress is not None:
+                progress.advance()
 
         list(self._pool.map(fill, range(len(positions))))
         return out

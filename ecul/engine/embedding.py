@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ecul import runtime
@@ -10,6 +11,7 @@ from ecul.data.images import ImageStore
 from ecul.data.transforms import normalise
 from ecul.features.extract import extract
 from ecul.models.backbone import DualStream
+from ecul.progress import Progress
 from ecul.types import SampleIndex
 
 
@@ -31,10 +33,17 @@ def embed_images(
     share = -(-num_images // runtime.world_size())
     positions = np.arange(num_images)[runtime.rank() * share : (runtime.rank() + 1) * share]
     model.eval()
-    with torch.autocast(device.type, torch.bfloat16, enabled=autocast and device.type == "cuda"):
+    progress = Progress("embedding images", total=len(positions), shown=runtime.is_main())
+
+    def load(wanted: NDArray[np.int64]) -> Tensor:
+        images = normalise(store.get(wanted).to(device))
+        progress.advance(len(wanted))
+        return images
+
+    with progress, torch.autocast(device.type, torch.bfloat16, enabled=autocast and device.type == "cuda"):
         features = extract(
             model.embed,
-            lambda wanted: normalise(store.get(wanted).to(device)),
+            load,
             samples.modality,
             positions,
             batch_size=batch_size,

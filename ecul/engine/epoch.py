@@ -18,6 +18,7 @@ from ecul.engine.random_keys import plan_key
 from ecul.engine.session import Session
 from ecul.engine.state import TrainState
 from ecul.errors import TrainingError
+from ecul.progress import Progress
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, Modality
 
 
@@ -67,7 +68,8 @@ def run_epoch(session: Session, state: TrainState, epoch: int) -> dict[str, floa
     bank = FeatureBank(on_host, samples.modality, samples.camera)
     embedded = time.perf_counter()
     request = clustering_request(config, stage, stage_epoch)
-    result = runtime.on_main(lambda: session.clustering_fn(bank, request))
+    with Progress("clustering", shown=runtime.is_main()):
+        result = runtime.on_main(lambda: session.clustering_fn(bank, request))
     clustered = time.perf_counter()
     record |= dict(result.diagnostics)
     record |= {"seconds/extract": embedded - start, "seconds/cluster": clustered - embedded}

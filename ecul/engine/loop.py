@@ -1,5 +1,6 @@
 """The steps of an epoch, and the means over them."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 
@@ -18,6 +19,7 @@ from ecul.engine.session import Session
 from ecul.engine.state import TrainState
 from ecul.engine.step import FiniteWatch, take_step
 from ecul.models.backbone import freeze_batch_norm
+from ecul.progress import track
 
 _VIEWS = ("visible", "visible_second", "infrared", "infrared_second")
 
@@ -67,6 +69,9 @@ def optimise(
     part = local_slice(config.batch.batch_size, rank=runtime.rank(), world_size=runtime.world_size())
     batches = load_batches(session.store, plans, rank=runtime.rank(), world_size=runtime.world_size(), device=device)
     watch = FiniteWatch(epoch)
+    # on a terminal the run directory's bar shows the steps
+    shown = runtime.is_main() and not sys.stderr.isatty()
+    batches = track(batches, f"epoch {epoch}, steps", total=config.stages.iterations, shown=shown)
     for step, (plan, visible, infrared) in enumerate(batches, start=1):
         key = (config.seed, epoch, step)
         names = (_VIEWS[:2], _VIEWS[2:3] if memories else _VIEWS[2:])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ecul import runtime
 from ecul.data.transforms import augment, draw_augmentation
 from ecul.models.backbone import DualStream, build_model
+from ecul.progress import track
 
 log = logging.getLogger(__name__)
 _SCALE = 20.0
@@ -53,7 +54,7 @@ def pretrain(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
     model.train()
     start = time.perf_counter()
-    for step in range(steps):
+    for step in track(range(steps), "training, steps", total=steps):
         batch, target = _batch(images, identity, batch_size, crop_padding, (seed, step), device)
         logits = _SCALE * F.linear(model(batch, None), F.normalize(classifier.weight))
         loss = F.cross_entropy(logits, target, label_smoothing=_SMOOTHING)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ecul.errors import DataError
 from ecul.evaluation.protocols import Trial, build_trials
 from ecul.evaluation.ranking import RankingMetrics, evaluate_ranking, excluded_pairs
+from ecul.progress import track
 from ecul.types import LabelledIndex, RetrievalProtocol, RetrievalResult
 
 _MANY_TIES = 0.01
@@ -41,7 +42,8 @@ def evaluate(
     _check_features(features, index)
     trials = build_trials(index, protocol=protocol, gallery_rule=gallery_rule)
     exact = features.astype(np.float64)
-    metrics = [_evaluate_trial(exact, index, trial) for trial in trials]
+    tracked = track(trials, f"ranking, trials of {protocol.name}", total=len(trials))
+    metrics = [_evaluate_trial(exact, index, trial) for trial in tracked]
     return RetrievalResult(
         protocol=protocol.name,
         cmc=np.stack([trial["cmc"] for trial in metrics]),

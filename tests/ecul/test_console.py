@@ -60,3 +60,16 @@ def test_a_reader_that_has_seen_enough_is_no_error(lines: int):
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["train", "--wrong"]])
+def test_help_and_mistakes_wait_for_no_library(arguments: list[str]):
+    program = (
+        "import sys; from ecul.cli import main\n"
+        f"try: main({arguments})\n"
+        "except SystemExit: pass\n"
+        "slow = ('torch', 'numpy', 'pydantic', 'PIL', 'scipy', 'numba', 'yaml')\n"
+        "print([name for name in slow if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

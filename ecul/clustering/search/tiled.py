@@ -7,7 +7,7 @@ the images of its rows and those of its columns.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from ecul.clustering.search.exact import Proposals, in_fixed_point
 from ecul.clustering.search.heaps import enter_tile
 from ecul.clustering.search.lists import NeighborSpec
 from ecul.clustering.sparse import default_threads
+from ecul.progress import Progress
 from ecul.types import FloatArray, IntArray
 
 TILE = 1024
@@ -77,10 +78,12 @@ class _Tiles:
     """
 
     def __init__(
-        self, rows: _Side, columns: _Side, size: int, corners: Iterator[Range], product: Product, *, mirror: bool
+        self, rows: _Side, columns: _Side, size: int, corners: Iterable[Range], product: Product, *, mirror: bool
     ) -> None:
         self.rows, self.columns, self.size, self.product, self.mirror = rows, columns, size, product, mirror
-        self._corners, self._next = corners, threading.Lock()
+        todo = list(corners)
+        self.progress = Progress("searching neighbours, tiles", total=len(todo))
+        self._corners, self._next = iter(todo), threading.Lock()
         self._locks: dict[int, threading.Lock] = {}
 
     def _take(self) -> Range | None:
@@ -103,6 +106,7 @@ class _Tiles:
             tile = room[: len(block) * len(others)].reshape(len(block), len(others))
             self.product(block, others, tile)
             self._enter(tile, row, column, least)
+            self.progress.advance()
 
     def _enter(self, tile: Floats, row: int, column: int, least: Floats) -> None:
         images = self.rows.images[row : row + self.size]
@@ -145,7 +149,7 @@ def _rectangle(num_rows: int, num_columns: int, size: int) -> Iterator[Range]:
 
 def _run(tiles: _Tiles, threads: int) -> None:
     """Works on the tiles with as many threads, each doing its own one-threaded products: none waits for another."""
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with tiles.progress, threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         for job in [pool.submit(tiles.work) for _ in range(threads)]:
             job.result()
 

@@ -17,6 +17,7 @@ from ecul.data.synthetic.drawing import Shots, draw_shots
 from ecul.data.synthetic.plan import DRAWN_LAYOUTS, Plan, PlanRequest, make_plan, plan_from_counts
 from ecul.errors import DataError
 from ecul.names import Benchmark
+from ecul.progress import track
 from ecul.types import IntArray
 
 _DATASET, _PRETRAINING = 0, 1
@@ -135,7 +136,8 @@ def pretraining_images(
         out[start : start + _CHUNK] = images.transpose(0, 3, 1, 2)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(draw, range(0, len(shots), _CHUNK)))
+        starts = range(0, len(shots), _CHUNK)
+        list(track(pool.map(draw, starts), f"drawing people, {_CHUNK} images at once", total=len(starts)))
     return out, identity
 
 
@@ -199,7 +201,7 @@ def _write_images(
         for start in range(0, len(shots), _CHUNK)
     ]
     with ThreadPoolExecutor(num_workers) as pool:
-        list(pool.map(write, chunks))
+        list(track(pool.map(write, chunks), f"drawing people, {_CHUNK} images at once", total=len(chunks)))
 
 
 def _write_files(root: Path, files: dict[str, str]) -> None:
