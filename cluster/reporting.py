@@ -45,7 +45,11 @@ class RemoteRunDirectory(RunDirectory):
 
     def picture(self, name: str, content: bytes) -> None:
         """Writes a picture."""
-        self._folder.write(f"{name}.png", content)
+        self.file(f"{name}.png", content)
+
+    def file(self, name: str, content: bytes) -> None:
+        """Writes a file."""
+        self._folder.write(name, content)
 
     def finish(self, result: FitResult) -> None:
         """Writes the final metrics."""
@@ -73,6 +77,23 @@ class Events(Reporter):
     def finish(self, result: FitResult) -> None:
         """Records the end."""
         record_event(self._folder, "finished", epoch=result.epoch)
+
+
+def add_remote_report(folder: RunFolder, reporter: Reporter) -> None:
+    """Hands the page of a finished run, on any storage, to its reporter."""
+    from ecul.report.finish import add_report  # matplotlib is slow to import
+    from ecul.report.runs import FILES
+
+    if folder.local is not None:
+        add_report(folder.local, reporter)
+        return
+    with tempfile.TemporaryDirectory(prefix="ecul-report-") as name:
+        copy = Path(name) / folder.name
+        copy.mkdir()
+        for file in FILES:
+            if (content := folder.read(file)) is not None:
+                (copy / file).write_bytes(content)
+        add_report(copy, reporter)
 
 
 @contextmanager

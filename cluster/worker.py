@@ -10,7 +10,7 @@ import torch
 from cluster.checkpoints import RayStore
 from cluster.config import ClusterConfig, parse_cluster_config
 from cluster.remote_clustering import RemoteClustering
-from cluster.reporting import open_reporter
+from cluster.reporting import add_remote_report, open_reporter
 from cluster.storage import RunFolder
 from ecul import runtime
 from ecul.engine.fit import fit
@@ -44,6 +44,8 @@ def train_worker(settings: dict[str, Any]) -> FitResult | None:
         if runtime.is_main():
             clustering.warm_up()
         result = fit(config, clustering_fn=clustering, reporter=reporter, store=store)
+        if runtime.is_main() and config.runtime.report:
+            add_remote_report(folder, reporter)
     return result if runtime.is_main() else None
 
 

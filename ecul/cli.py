@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ecul import __version__
 from ecul.console import Parser, run_command
 
-COMMANDS = ("train", "evaluate", "cluster", "rank", "synth", "doctor", "pretrain", "export", "embed", "bench")
+COMMANDS = ("train", "evaluate", "cluster", "rank", "synth", "doctor", "pretrain", "export", "embed", "report", "bench")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -65,7 +65,7 @@ def tiny_config(tiny_sysu: Path) -> Callable[..., Config]:
             "clustering": {"united": clustering, "intra": clustering},
             "memory": {"intra": {"switch_epoch": 2}, "united": {"switch_epoch": 3}},
             "evaluation": {"every": 0, "protocols": ["sysu_all_single"]},
-            "runtime": {"device": "cpu"},
+            "runtime": {"device": "cpu", "report": False},
         }
         return parse_config(merge(tree, changes or {}))
 

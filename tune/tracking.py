@@ -58,6 +58,7 @@ class SweepTracker:
         run.table("trials", trials_columns(findings), trials_rows(findings, findings.rows))
         for picture in report.pictures:
             run.image(picture.stem, picture.read_bytes())
+        run.file(report.page.name, report.page.read_bytes())
         if findings.ranked:
             best = findings.ranked[0]
             named = {f"best/{name}": value for name, value in {**best.values, **best.metrics}.items()}

@@ -82,6 +82,10 @@ class BackgroundRun:
         """Sends a picture."""
         self._background.submit(lambda: self._opened().image(name, content))
 
+    def file(self, name: str, content: bytes) -> None:
+        """Sends a file."""
+        self._background.submit(lambda: self._opened().file(name, content))
+
     def checkpoint(self, folder: RunFolder, epoch: int) -> None:
         """Sends an epoch's checkpoint from the run's folder; its upload there may still be under way."""
         self._background.submit(lambda: self._opened().file(STATE_FILE, _checkpoint(folder, epoch)))

@@ -57,7 +57,7 @@ class RunLog(Protocol):
         ...
 
     def file(self, name: str, content: bytes) -> None:
-        """Adds a file, such as a checkpoint."""
+        """Adds a file: a checkpoint, or a report (`.html`)."""
         ...
 
     def finish(self) -> None:

@@ -11,11 +11,12 @@ from cluster.tracking.background import BackgroundRun
 from cluster.tracking.interface import TrackedRun
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult, Record, Reporter
+from ecul.engine.run_directory import REPORT_FILE
 from ecul.settings import config_tree
 
 
 class TrackingReporter(Reporter):
-    """Sends metrics, pictures and, if asked, the last checkpoint to a tracker, in the background."""
+    """Sends metrics, pictures, the report and, if asked, the last checkpoint to a tracker, in the background."""
 
     def __init__(self, folder: RunFolder, tracker: str, warn: Callable[[str], None]) -> None:
         """Opens nothing yet; `start` does.
@@ -49,6 +50,11 @@ class TrackingReporter(Reporter):
         """Sends the picture."""
         if self._run is not None:
             self._run.picture(name, content)
+
+    def file(self, name: str, content: bytes) -> None:
+        """Sends the report; other files stay in the run directory."""
+        if self._run is not None and name == REPORT_FILE:
+            self._run.file(name, content)
 
     def finish(self, result: FitResult) -> None:
         """Sends the checkpoint if the tracker is `wandb+checkpoint`; the final metrics follow at the end."""

@@ -110,7 +110,8 @@ class WandbRun:
     @_with_our_errors
     def file(self, name: str, content: bytes) -> None:
         """Adds a file as an artifact."""
-        artifact = self._wandb.Artifact(f"{self._run.id}-{Path(name).stem}", type="model")
+        kind = "report" if Path(name).suffix == ".html" else "model"
+        artifact = self._wandb.Artifact(f"{self._run.id}-{Path(name).stem}", type=kind)
         with artifact.new_file(name, mode="wb") as file:
             file.write(content)
         self._run.log_artifact(artifact)

@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from ecul.engine.interfaces import Reporter, Reporters
     from ecul.engine.profiling import Profiler
     from ecul.engine.run_directory import RunDirectory, summary_table
+    from ecul.report.finish import add_report
     from ecul.settings import oracle_warning
 
     config, folder = _resumed(args) if args.resume else _fresh(args)
@@ -57,6 +58,9 @@ def run(args: argparse.Namespace) -> int:
                 reporter=reporter,
                 store=store,
             )
+            if config.runtime.report:
+                add_report(folder, reporter)
+                log.info("report: %s", folder / "report.html")
     except KeyboardInterrupt:
         log.info("stopped; go on with: ecul train --resume %s", folder)
         raise

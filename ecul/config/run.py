@@ -54,6 +54,9 @@ class RuntimeConfig(Strict):
     """Compile the network with torch.compile: a slow first step, faster ones after."""
     keep_checkpoints: int = Field(2, ge=1)
     """Newest checkpoints that are kept. 2 allows --use-previous when the newest is damaged."""
+    report: bool = True
+    """Leave report.html and inspection.npz in the run directory (docs/report.md). Costs seconds at each evaluation and
+    at the end, and a megabyte."""
     profile: bool = False
     """Leave a torch profiler trace of ten steps of the last epoch in the run directory (trace.json)."""
 

@@ -1,7 +1,7 @@
 """One epoch: embed all images, cluster the embeddings, build the memories, take the steps."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -41,8 +41,17 @@ def clustering_request(config: Config, stage: int, stage_epoch: int) -> Clusteri
     return ClusteringRequest(intra=clustering.intra, united=united, selection=clustering.selection)
 
 
-def run_epoch(session: Session, state: TrainState, epoch: int) -> dict[str, float]:
+OnLabels = Callable[[int, FeatureBank, ClusteringResult], None]
+
+
+def run_epoch(session: Session, state: TrainState, epoch: int, on_labels: OnLabels | None = None) -> dict[str, float]:
     """Trains one epoch and returns its metrics by name; `state` and the network are changed.
+
+    Args:
+        session: of the run.
+        state: before the epoch.
+        epoch: counted from 1.
+        on_labels: gets the epoch, the features and the labels that are trained on, on rank 0.
 
     Raises:
         TrainingError: a loss that is not finite, or too few clusters and no labels of an earlier epoch.
@@ -74,6 +83,8 @@ def run_epoch(session: Session, state: TrainState, epoch: int) -> dict[str, floa
     record |= dict(result.diagnostics)
     record |= {"seconds/extract": embedded - start, "seconds/cluster": clustered - embedded}
     labels = _usable(result, session, state, epoch)
+    if on_labels is not None and runtime.is_main():
+        on_labels(epoch, bank, labels)
     memories = build_memories(features, samples.modality, labels, update_rules(config.memory, epoch))
     record |= {"fallbacks": state.fallbacks}
     return record | optimise(session, state, epoch, memories, _plans(session, labels, epoch))

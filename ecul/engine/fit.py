@@ -10,6 +10,7 @@ from ecul.data.dataset import ReidDataset
 from ecul.engine.checkpoints import open_run
 from ecul.engine.epoch import run_epoch
 from ecul.engine.evaluator import Evaluation, Evaluator
+from ecul.engine.inspection_file import Inspector
 from ecul.engine.interfaces import CheckpointStore, ClusteringFn, FitResult, Record, Reporter
 from ecul.engine.oracle import with_true_labels
 from ecul.engine.pictures import draw_pictures
@@ -95,16 +96,20 @@ def _train(
         return evaluation
 
     result: FitResult | None = None
+    inspector = Inspector(dataset, session.reporter) if config.runtime.report else None
     if state.epoch == 0 and config.evaluation.every:
         report({"epoch": 0.0, "stage": 0.0} | evaluate()[1])
     for epoch in range(state.epoch + 1, config.num_epochs + 1):
-        record = run_epoch(session, state, epoch)
+        evaluated = epoch == config.num_epochs or (config.evaluation.every and epoch % config.evaluation.every == 0)
+        looked_at = inspector if evaluated else None
+        record = run_epoch(session, state, epoch, looked_at and looked_at.clustered)
         state.epoch = epoch
         record |= _reported_quality(state, dataset)
-        last = epoch == config.num_epochs
-        if last or (config.evaluation.every and epoch % config.evaluation.every == 0):
+        if evaluated:
             retrieval, metrics, gallery = evaluate()
             record |= metrics
+            if looked_at is not None:
+                looked_at.evaluated(gallery)
             result = FitResult(epoch=epoch, retrieval=retrieval, record=record, gallery=gallery)
         report(record)
         store.save(state.checkpoint(config), record)

@@ -84,6 +84,9 @@ class Reporter:
     def picture(self, name: str, content: bytes) -> None:
         """A picture of the finished run was drawn; `name` has no suffix, `content` is a PNG file."""
 
+    def file(self, name: str, content: bytes) -> None:
+        """A file of the run was made, such as inspection.npz; it replaces an earlier one of this name."""
+
     def close(self) -> None:
         """No more calls follow. `fit` does not call this; who made the reporter does, also where training failed."""
 
@@ -123,6 +126,10 @@ class Reporters(Reporter):
     def picture(self, name: str, content: bytes) -> None:  # noqa: D102
         for reporter in self._reporters:
             reporter.picture(name, content)
+
+    def file(self, name: str, content: bytes) -> None:  # noqa: D102
+        for reporter in self._reporters:
+            reporter.file(name, content)
 
     def close(self) -> None:  # noqa: D102
         for reporter in self._reporters:

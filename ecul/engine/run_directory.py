@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 METRICS_FILE = "metrics.jsonl"
 RESULT_FILE = "result.json"
 WARNINGS_FILE = "warnings.log"
+REPORT_FILE = "report.html"
 
 
 class RunDirectory(Reporter):
@@ -86,7 +87,11 @@ class RunDirectory(Reporter):
 
     def picture(self, name: str, content: bytes) -> None:
         """Writes a picture."""
-        with replacing(self._path / f"{name}.png") as partial:
+        self.file(f"{name}.png", content)
+
+    def file(self, name: str, content: bytes) -> None:
+        """Writes a file."""
+        with replacing(self._path / name) as partial:
             partial.write_bytes(content)
 
     def finish(self, result: FitResult) -> None:

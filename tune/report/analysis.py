@@ -88,24 +88,32 @@ def analyse(study: optuna.Study, space: SearchSpace, objectives: Sequence[Object
 
 
 def importance(rows: Sequence[TrialRow], space: SearchSpace, metric: str) -> dict[str, float]:
-    """Returns each path's share of the metric's variance (fANOVA), of paths that every trial has.
+    """Returns each path's share of the metric's variance (fANOVA), of paths that every trial has."""
+    if len(rows) < FEWEST_FOR_IMPORTANCE or len({row.metrics[metric] for row in rows}) < 2:
+        return {}
+    study = study_of_values(rows, space, ObjectiveConfig(metric=metric))
+    if not study.get_trials(deepcopy=False)[0].params:
+        return {}
+    return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
+
+
+def study_of_values(rows: Sequence[TrialRow], space: SearchSpace, target: ObjectiveConfig) -> optuna.Study:
+    """Returns a study of complete trials whose parameters are the paths that every trial has, with several values.
 
     The trials are described by their values, not by Optuna's parameters, so that a path drawn as a share counts as
     itself.
     """
     common = [path for path in space.domains if all(path in row.values for row in rows)]
     varied = [path for path in common if len({row.values[path] for row in rows}) > 1]
-    if len(rows) < FEWEST_FOR_IMPORTANCE or not varied or len({row.metrics[metric] for row in rows}) < 2:
-        return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study()
+    study = optuna.create_study(direction="maximize" if target.mode == "max" else "minimize")
     distributions = {path: _distribution(space.domains[path]) for path in varied}
     for row in rows:
         parameters = {path: row.values[path] for path in varied}
         study.add_trial(
-            optuna.trial.create_trial(params=parameters, distributions=distributions, value=row.metrics[metric])
+            optuna.trial.create_trial(params=parameters, distributions=distributions, value=row.metrics[target.metric])
         )
-    return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
+    return study
 
 
 def reference_metric(rows: Sequence[TrialRow], objectives: Sequence[ObjectiveConfig]) -> str:

@@ -17,13 +17,7 @@ from tune.trials.settings import trial_config
 
 def report_text(findings: Findings, *, title: str, top: int = 10) -> str:
     """Returns the whole report as Markdown."""
-    states = Counter(row.state for row in findings.rows)
-    counts = ", ".join(
-        f"{states[state]} {name}"
-        for state, name in (("COMPLETE", "complete"), ("PRUNED", "stopped early"), ("FAIL", "failed"))
-        if states[state]
-    )
-    parts = [f"# {title}", f"{len(findings.rows)} trials: {counts or 'none'}"]
+    parts = [f"# {title}", state_counts(findings)]
     if findings.ranked:
         parts += ["## Best trials", trials_table(findings, findings.ranked[:top])]
     stopped = [row for row in findings.rows if row.state == "PRUNED"]
@@ -44,6 +38,17 @@ def report_text(findings: Findings, *, title: str, top: int = 10) -> str:
             "\n".join(f"- {row.number}: {row.error} ({values_text(row.values)})" for row in failed),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def state_counts(findings: Findings) -> str:
+    """Returns how many trials there are of each state."""
+    states = Counter(row.state for row in findings.rows)
+    counts = ", ".join(
+        f"{states[state]} {name}"
+        for state, name in (("COMPLETE", "complete"), ("PRUNED", "stopped early"), ("FAIL", "failed"))
+        if states[state]
+    )
+    return f"{len(findings.rows)} trials: {counts or 'none'}"
 
 
 def trials_columns(findings: Findings) -> list[str]:

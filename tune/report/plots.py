@@ -1,7 +1,7 @@
 """Pictures of a sweep.
 
-Drawn here and not by `optuna.visualization.matplotlib`: that leaves out the trials that were stopped early, its labels
-overlap from about five paths on, and it sets a style for the whole process.
+Drawn here and not by `optuna.visualization.matplotlib`, as far as that leaves out the trials that were stopped early
+or its labels overlap from about five paths on. The others are Optuna's own: `tune.report.optuna_plots`.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from ecul.files import write_atomically
 from ecul.plots.canvas import save_figure
+from ecul.plots.vector import svg_text, vector_style
 from tune.config import ObjectiveConfig
 from tune.report.analysis import Findings
 from tune.roles import K2, K3, label_of
@@ -27,7 +29,7 @@ _COLOURS = colormaps["viridis"]
 
 
 def draw_all(findings: Findings, space: SearchSpace, folder: Path) -> list[Path]:
-    """Writes every picture that the trials allow and returns the files.
+    """Writes every picture that the trials allow as PNG and as SVG, and returns the PNG files.
 
     Raises:
         OSError: one cannot be written.
@@ -35,6 +37,15 @@ def draw_all(findings: Findings, space: SearchSpace, folder: Path) -> list[Path]
     if not findings.ranked:
         return []
     folder.mkdir(parents=True, exist_ok=True)
+    with vector_style():
+        figures = _figures(findings, space)
+        for name, figure in figures.items():
+            save_figure(figure, folder / f"{name}.png")
+            write_atomically(folder / f"{name}.svg", svg_text(figure))
+    return [folder / f"{name}.png" for name in figures]
+
+
+def _figures(findings: Findings, space: SearchSpace) -> dict[str, Figure]:
     figures = {
         "history": _history(findings),
         "parallel": _parallel(findings, space),
@@ -46,9 +57,7 @@ def draw_all(findings: Findings, space: SearchSpace, folder: Path) -> list[Path]
         figures["front"] = _front(findings)
     if findings.agreement:
         figures["label-free"] = _agreement(findings)
-    for name, figure in figures.items():
-        save_figure(figure, folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in figures]
+    return figures
 
 
 def _history(findings: Findings) -> Figure:

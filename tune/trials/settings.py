@@ -39,6 +39,7 @@ def base_config(original: Config, *, warm_start: str | None) -> Config:
         ConfigError: it cannot be used.
     """
     changes: dict[str, Any] = {"data.hold_out_validation": True, "evaluation.split": "validation"}
+    changes["runtime.report"] = False  # the sweep has one of its own
     if warm_start is not None:
         changes["warm_start"] = warm_start
     return updated(original, changes)

@@ -28,13 +28,15 @@ def report(reporter, config):
     reporter.warn("w")
     reporter.finish(FitResult(1, (), {}))
     reporter.picture("curves", b"")
+    reporter.file("inspection.npz", b"")
     reporter.close()
 
 
 def test_every_event_reaches_every_reporter_in_order(tiny_config):
     first, second = Remembers(), Remembers()
     report(Reporters([first, Reporter(), Reporters([second])]), tiny_config())
-    assert first.calls == second.calls == ["start", "progress", "epoch", "warn", "finish", "picture", "close"]
+    events = ["start", "progress", "epoch", "warn", "finish", "picture", "file", "close"]
+    assert first.calls == second.calls == events
     assert set(first.calls) | {"history"} == set(EVENTS)
     assert all(name in vars(Reporters) for name in EVENTS)
 
