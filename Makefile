@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help install lint test docs demo smoke clean
 
 help:
-	@echo "make demo     environment, synthetic data, training, evaluation, pictures in demo/run"
+	@echo "make demo     environment, synthetic data, training, evaluation, the report in demo/run"
 	@echo "make smoke    the same in a minute, its numbers are meaningless"
 	@echo "make test     environment, linters, type check, all tests"
 	@echo "make docs     docs/configuration.md from the settings"
@@ -38,7 +38,7 @@ demo: install demo/data
 	$(BIN)/ecul doctor demo/data
 	rm -rf demo/run
 	$(BIN)/ecul train --config configs/synthetic.yaml --out demo/run
-	@echo "look at demo/run/gallery.png and demo/run/curves.png"
+	@echo "open demo/run/report.html"
 
 demo/smoke-data: | install
 	$(BIN)/ecul synth --layout sysu --identities 20 --test-identities 10 --size 64x32 --seed 0 --out demo/smoke-data

@@ -102,7 +102,7 @@ class Page:
         elif method == "Log.entryAdded":
             self.complaints.append(parameters["entry"]["text"])
         elif method in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled"):
-            self.complaints.append(json.dumps(parameters)[:500])
+            self.complaints.append(json.dumps(parameters))
 
 
 @contextmanager

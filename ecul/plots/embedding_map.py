@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 _GREY = "#9aa5b1"
 _COLOURS = [colormaps["tab10"](number) for number in (0, 3, 2, 1, 4, 9, 5, 6, 8)]
-_NEIGHBOURS = 30.0
+_NEIGHBOURS, _STEPS = 30.0, 500
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def in_plane(components: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(components) < 3 * _NEIGHBOURS or components.shape[1] < 3:
         padding = max(0, 2 - components.shape[1])
         return np.pad(components, ((0, 0), (0, padding)))[:, :2]
-    return TSNE(perplexity=_NEIGHBOURS, init="pca", random_state=0).fit_transform(components)
+    return TSNE(perplexity=_NEIGHBOURS, init="pca", max_iter=_STEPS, random_state=0).fit_transform(components)
 
 
 def map_figure(position: NDArray[np.float32], colouring: Colouring) -> Figure:

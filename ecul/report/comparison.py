@@ -16,7 +16,7 @@ from ecul.report.settings_tables import differences, value_text
 from ecul.report.training import duration, percent
 
 _METRICS = {"rank1": "Rank-1", "map": "mAP", "minp": "mINP"}
-_NOT_THE_METHOD = ("seed", "warm_start", "runtime.", "data.root", "data.cache_gib", "data.decode_threads")
+_NOT_THE_METHOD = ("seed", "warm_start", "data.trial", "runtime.", "data.root", "data.cache_gib", "data.decode_threads")
 _COLOURS = colormaps["tab10"]
 
 
@@ -34,7 +34,7 @@ class Group:
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
-    """Returns the runs in groups of equal settings but the seed and those that only say where and how to compute."""
+    """Returns the runs in groups of equal settings, but for those that only say which seed, trial and machine."""
     kept = [_method(run.settings) for run in runs]
     paths = differences(kept)
     groups: dict[str, list[Run]] = {}
@@ -65,7 +65,9 @@ def comparison_part(runs: Sequence[Run]) -> Part:
     return Part(
         "Comparison",
         [
-            Text("Mean ± standard deviation over the runs of a row, which differ in their seed at most."),
+            Text(
+                "Mean ± standard deviation over the runs of a row, which differ at most in their seed or RegDB trial."
+            ),
             Table("Over seeds", ["settings", "runs", *names, "time of a run"], over_seeds),
             Pictures([picture for picture in pictures if picture is not None]),
             Table("Each run", ["run", "seed", *names, "epochs", "united clusters", "noise", "time"], single),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.reporting import RemoteRunDirectory, open_reporter
+from cluster.reporting import RemoteRunDirectory, add_remote_report, open_reporter
 from cluster.storage import EVENTS_FILE, RunFolder, epoch_records
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult
@@ -37,6 +37,18 @@ def test_remote_storage_keeps_what_an_earlier_process_wrote(tiny_config: Build):
     assert folder.read_json("result.json")["epoch"] == 2
     assert folder.picture_names() == ["curves"]
     assert folder.read("curves.png") == b"png"
+    add_remote_report(folder, second)
+    assert b"Run run" in (folder.read("report.html") or b"")
+
+
+def test_a_report_that_cannot_be_made_is_a_warning_of_the_run(tiny_config: Build, tmp_path: Path):
+    folder = RunFolder(str(tmp_path), "run")
+    with open_reporter(folder, tracker="none", profile=False) as reporter:
+        reporter.start(tiny_config(), PROVENANCE, epoch=0)
+        folder.write("inspection.npz", b"cut")
+        add_remote_report(folder, reporter)
+    assert "no report.html: " in (folder.read("warnings.log") or b"").decode()
+    assert not folder.exists("report.html")
 
 
 def test_starts_warnings_and_the_end_are_events(tiny_config: Build, tmp_path: Path):

@@ -48,6 +48,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["cluster", "nowhere.npz", "--preset", "emcc", "--out", "x.npz"], "nowhere.npz"),
         (["rank", "nowhere.npz", "--protocol", "sysu"], "nowhere.npz"),
         (["pretrain", "--steps", "0", "--out", "x"], "--steps is 0"),
+        (["report", "nowhere"], "nowhere"),
         (["bench", "train", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["bench", "size", "--config", "nowhere.yaml"], "nowhere.yaml"),
     ],

@@ -54,8 +54,14 @@ def drive(folder, tracker, config, epochs=2):
     picture = io.BytesIO()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture, "png")
     reporter.picture("curves", picture.getvalue())
+    reporter.file("inspection.npz", b"stays in the run directory")
+    reporter.file("report.html", b"<!DOCTYPE html>")
     reporter.close()
     return warnings
+
+
+def artifact_type(record):
+    return record["artifact"]["type"]
 
 
 def test_a_run_is_kept_offline_without_a_key_and_reads_back(wandb_home, tiny_config, caplog):
@@ -70,6 +76,7 @@ def test_a_run_is_kept_offline_without_a_key_and_reads_back(wandb_home, tiny_con
     epochs = [row for row in run["history"] if "loss/total" in row]
     assert [(row["_step"], row["loss/total"]) for row in epochs] == [(1, 1.0), (2, 0.5)]
     assert any("curves.path" in row for row in run["history"])
+    assert [artifact_type(record) for record in run["artifacts"]] == ["report"]
     assert run["summary"]["final/evaluation/map"] == 0.5
 
 
@@ -105,7 +112,7 @@ def test_the_checkpoint_is_sent_on_request(wandb_home, tiny_config):
     (checkpoint / "state.pt").write_bytes(b"weights")
     assert drive(folder, "wandb+checkpoint", tiny_config()) == []
     (run,) = offline_runs(folder.local).values()
-    assert run["artifacts"]
+    assert {artifact_type(record) for record in run["artifacts"]} == {"model", "report"}
 
 
 def test_no_key_is_left_in_any_file(wandb_home, tiny_config, monkeypatch, caplog):

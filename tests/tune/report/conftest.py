@@ -19,7 +19,7 @@ SPACE = SearchSpace(
 SCORE, COST = ObjectiveConfig(metric="validation_map"), ObjectiveConfig(metric="clustering_seconds", mode="min")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def study():
     """The score depends on eps alone; stability follows it, silhouette runs against it."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), directions=["maximize", "minimize"])

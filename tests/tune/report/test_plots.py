@@ -11,6 +11,7 @@ def test_pictures_are_drawn(study, tmp_path):
     names = {path.stem for path in draw_all(findings, SPACE, tmp_path)}
     assert names == {"history", "parallel", "slices", "k2-k3", "front", "label-free"}
     assert all(path.stat().st_size > 5000 for path in tmp_path.iterdir())
+    assert all((tmp_path / f"{name}.svg").is_file() for name in names)
 
 
 def test_a_study_without_trials_has_an_empty_report(tmp_path):
