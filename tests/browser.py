@@ -60,8 +60,9 @@ class Page:
 
     def press(self, key: str, code: int) -> None:
         """Presses and releases a key."""
+        text = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
 
     def screenshot(self, path: Path) -> None:
         """Writes the whole page as PNG."""

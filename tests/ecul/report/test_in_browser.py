@@ -31,15 +31,14 @@ def tab():
         yield page
 
 
-def test_the_watch_sees_requests_and_complaints(tab, tmp_path):
+def test_the_watch_sees_requests_and_complaints(tmp_path):
     (tmp_path / "bad.html").write_text(
         "<img src='http://127.0.0.1:9/x.png'><script>console.error('e'); throw new Error('thrown')</script>"
     )
-    tab.requests.clear()
-    tab.open(tmp_path / "bad.html")
-    assert "http://127.0.0.1:9/x.png" in tab.requests
-    assert any("thrown" in complaint for complaint in tab.complaints)
-    tab.complaints.clear()
+    with browser() as tab:
+        tab.open(tmp_path / "bad.html")
+        assert "http://127.0.0.1:9/x.png" in tab.requests
+        assert any("thrown" in complaint for complaint in tab.complaints)
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -45,7 +45,7 @@ def test_the_report_of_a_folder_of_runs_begins_with_what_differs(runs, tmp_path)
     page = (tmp_path / "two.html").read_text()
     assert titles(page) == ["Settings", "Comparison", "Run first", "Run second"]
     table = page[page.index("<table") : page.index("</table>")]
-    assert re.findall(r'scope="row">([^<]*)', table) == ["seed", "clustering.united.k2"]
+    assert re.findall(r'scope="row">([^<]*)', table) == ["seed", "clustering.united.k2", "runtime.report"]
     assert "clustering.united.k2=2" in page
     scores = [json.loads((runs / name / "result.json").read_text()) for name in ("first", "second")]
     for score in scores:

@@ -27,8 +27,8 @@ def store(study, folder, objectives):
 
 @pytest.fixture(scope="module")
 def sweep(study, tmp_path_factory):
-    """A sweep's folder, its findings, its pictures, and the page that `ecul report` makes without Optuna."""
-    folder = tmp_path_factory.mktemp("sweep")
+    """A sweep: its findings, its pictures, the page that `ecul report` makes without Optuna, and earlier settings."""
+    folder, before = tmp_path_factory.mktemp("sweep"), dict(mpl.rcParams)
     findings, pictures = store(study, folder, [SCORE, COST])
     code = (
         "import sys; from ecul.cli import main; code = main(sys.argv[1:]);"
@@ -36,11 +36,11 @@ def sweep(study, tmp_path_factory):
     )
     page = folder / "page.html"
     subprocess.run([sys.executable, "-c", code, "report", str(folder), "--out", str(page)], check=True)
-    return findings, pictures, page
+    return findings, pictures, page, before
 
 
 def test_a_sweep_has_a_page_that_needs_no_optuna(sweep):
-    findings, pictures, page = sweep
+    findings, pictures, page, _ = sweep
     names = {path.stem for path in pictures}
     assert {"optuna-edf", "optuna-timeline", "optuna-contour", "optuna-rank"} <= names
     text = page.read_text()
@@ -50,11 +50,9 @@ def test_a_sweep_has_a_page_that_needs_no_optuna(sweep):
     assert "30 trials: 29 complete, 1 failed" in text
 
 
-def test_optuna_leaves_neither_its_style_nor_open_figures(study, tmp_path):
-    before = dict(mpl.rcParams)
-    draw_optuna(study, analyse(study, SPACE, [SCORE]), SPACE, tmp_path)
+def test_optuna_leaves_neither_its_style_nor_open_figures(sweep):
     assert plt.get_fignums() == []
-    assert {name for name, value in mpl.rcParams.items() if before[name] != value} == set()
+    assert sweep[3] == dict(mpl.rcParams)
 
 
 def test_few_trials_have_a_page_without_optunas_pictures(tmp_path):
