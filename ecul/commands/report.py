@@ -29,8 +29,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DataError: a path that leads to nothing, a damaged file, or a page that cannot be written.
     """
+    from ecul.files import output_file
     from ecul.report.write import write_report  # matplotlib is slow to import
 
+    output_file(args.out)
     size = write_report(args.paths, args.out)
     log.info("%s written, %.1f MB", args.out, size / 1e6)
     return 0

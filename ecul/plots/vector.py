@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -14,7 +15,7 @@ _THEME = (
     "<style>svg{--ink:#1c2128;--muted:#59636e}text{fill:var(--ink)}"
     "@media(prefers-color-scheme:dark){svg{--ink:#e3e8ee;--muted:#9aa5b1}}</style>"
 )
-_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "ecul", "text.parse_math": False}
+_SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "ecul", "text.parse_math": False}
 
 
 @contextmanager

@@ -152,4 +152,4 @@ def test_a_stored_picture_cannot_be_a_file_elsewhere(tmp_path):
 
 def test_a_report_that_cannot_be_written_is_one_line(runs, capsys):
     assert main(["report", str(runs / "first"), "--out", "/proc/nowhere/x.html"]) == 2
-    assert "cannot write /proc/nowhere/x.html" in capsys.readouterr().err
+    assert "--out /proc/nowhere/x.html cannot be written" in capsys.readouterr().err
