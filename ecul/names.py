@@ -27,8 +27,17 @@ GalleryRule = Literal["community", "official"]
 Oracle = Literal["intra", "links", "completed", "united", "all"]
 """Which labels an ablation tells the truth about: `ecul.engine.oracle`."""
 
-FirstRule = Literal["random", "hard", "instance"]
-"""Rules of TSMem's first step: `ecul.memory.update`. The second step's rule is always `mean`."""
+MemoryRule = Literal["random", "hard", "instance", "mean"]
+"""Rules by which a batch moves a memory: `ecul.memory.update`."""
+
+InitialRow = Literal["mean", "random"]
+"""What a cluster's row is at the start of an epoch: `ecul.memory.centroids`."""
+
+UnitedBatch = Literal["mixed", "own", "own_unpaired"]
+"""Where the images of the united terms come from: `ecul.data.samplers`."""
+
+StageName = Literal["bootstrap", "intra", "blend", "united"]
+"""Stages of a training, in their order: `ecul.config.training`."""
 
 Backbone = Literal["agw_resnet50", "small"]
 """Networks: `ecul.models.backbone`."""

@@ -1,4 +1,4 @@
-"""Numbers of the clusterings and memory updates: settings of a run, and arguments of the stages, at once.
+"""Numbers of the clusterings: settings of a run, and arguments of the stages, at once.
 
 Frozen dataclasses, so that the stages depend on no settings library; `ecul.config` checks values against the
 ranges in the annotations and takes the string under each field as its documentation.
@@ -6,11 +6,11 @@ ranges in the annotations and takes the string under each field as its documenta
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from ecul.names import FirstRule, SearchBackend
+from ecul.names import SearchBackend
 
 CHECKED = {"extra": "forbid", "use_attribute_docstrings": True}
 """How `ecul.config` reads such a dataclass: unknown keys are errors, and the strings under fields document them."""
@@ -33,7 +33,6 @@ docs/configuration.md takes the defaults from here; the strings under the fields
 _OPTIONAL = ("groups", "k1", "k2", "k3", "k1_intra", "k1_inter", "k2_intra", "k2_inter")
 Range = Annotated[int, Ge(1), Le(1000)]
 Eps = Annotated[float, Gt(0), Lt(1)]
-Momentum = Annotated[float, Ge(0), Le(1)]
 
 
 @dataclass(frozen=True)
@@ -146,43 +145,3 @@ class SelectionParameters:
     """Images of the other modality that count as near, in both directions. More selects more pairs, and worse ones."""
     max_distance: Annotated[float, Gt(0), Lt(1)] = 0.7
     """Largest Jaccard distance of a selected pair. Larger selects more pairs, and worse ones."""
-
-
-@dataclass(frozen=True)
-class TwoStepSchedule:
-    """TSMem for one kind of memory (docs/method.md, "TSMem"): the update rule and momentum of every epoch.
-
-    Epochs are counted from 1 over the whole run.
-
-    Raises:
-        ValueError: an unknown rule or a momentum outside [0, 1].
-    """
-
-    __pydantic_config__: ClassVar = CHECKED
-
-    switch_epoch: Annotated[int, Ge(0), Le(10_000)]
-    """First epoch of step two, whose rule is the mean of the batch's instances; 1 or less = no step one, more than the
-    run's epochs = no step two. Early generalises sooner, late keeps diversity longer."""
-    first_rule: FirstRule = "random"
-    """Step one's choice of the instance that a row moves to: `random`, `hard` (least similar to the row) or `instance`
-    (each in turn)."""
-    first_momentum: Momentum = 0.2
-    """Weight of the old row in step one. Larger moves the memory less. The public codes of this family use 0.1 to
-    0.2."""
-    second_momentum: Momentum = 0.2
-    """Weight of the old row in step two."""
-
-    def __post_init__(self) -> None:
-        """Refuses values that no update could use."""
-        rules = get_args(FirstRule)
-        if self.first_rule not in rules:
-            raise ValueError(f"first_rule is {self.first_rule!r}, expected one of {', '.join(rules)}")
-        for name in ("first_momentum", "second_momentum"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a number in [0, 1]")
-
-    def at(self, epoch: int) -> tuple[str, float]:
-        """The rule and momentum of one epoch."""
-        if epoch < self.switch_epoch:
-            return self.first_rule, self.first_momentum
-        return "mean", self.second_momentum

@@ -80,7 +80,7 @@ def _shared_start(base: "Config", values: Mapping[str, Any], seed: int, runs: Pa
     """A stage-1 run that both begin from, or None where the best point changes what stage 1 does."""
     from tune.trials.settings import trial_config
 
-    if not (base.stages.intra and base.stages.united) or not all(map(acts_only_in_stage_two, values)):
+    if base.stages.first("united") == 1 or not base.stages.united or not all(map(acts_only_in_stage_two, values)):
         return None
     config = trial_config(base, {"seed": seed, "stages.united": 0, "warm_start": None})
     run = run_folder(runs, "stage1", config)

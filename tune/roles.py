@@ -46,6 +46,7 @@ ROLES: Mapping[str, Role] = {
     "oracle": _FIXED,
     "stages.bootstrap": Role(is_length=True),
     "stages.intra": Role(is_length=True),
+    "stages.blend": Role(is_length=True),
     "stages.united": Role(is_length=True),
     "runtime": _FIXED,
     "clustering.num_threads": _FIXED,
@@ -57,6 +58,13 @@ ROLES: Mapping[str, Role] = {
     "memory.united": Role(first_stage=2),
     "memory.united.switch_epoch": Role(first_stage=2, is_switch=True),
     "memory.intra.switch_epoch": Role(first_stage=1, is_switch=True),
+    "memory.instances.switch_epoch": Role(first_stage=1, is_switch=True),
+    "memory.united_means": Role(first_stage=2),
+    "batch.united": Role(first_stage=2),
+    "batch.united_fraction": Role(first_stage=2),
+    "loss.united_weight": Role(first_stage=2),
+    "loss.instance_weight": Role(first_stage=2),
+    "loss.bank.united_weight": Role(first_stage=2),
 }
 """{setting, or section with all its settings: its role}; the longest entry counts, and a setting without one may be
 searched at fidelity `full`."""

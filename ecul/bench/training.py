@@ -40,5 +40,5 @@ def time_training(config: Config, *, steps: int) -> dict[str, float]:
         for event in profiler.key_averages()
         if event.key.startswith(_PREFIX)
     }
-    images = 3 * config.batch.batch_size * steps
+    images = round(metrics["images_per_second"] * metrics["seconds/train"])
     return {"images_per_second": metrics["images_per_second"], "images": images} | parts

@@ -7,9 +7,19 @@ under each field documents it; docs/configuration.md is generated from these str
 from ecul.config.clustering import ClusteringConfig
 from ecul.config.data import DataConfig, ModelConfig
 from ecul.config.run import Config, EvaluationConfig, RuntimeConfig, moved_to
-from ecul.config.training import BatchConfig, LossConfig, MemoryConfig, OptimConfig, StagesConfig
+from ecul.config.training import (
+    STAGE_NUMBERS,
+    BankLossConfig,
+    BatchConfig,
+    LossConfig,
+    MemoryConfig,
+    OptimConfig,
+    StagesConfig,
+)
 
 __all__ = [
+    "STAGE_NUMBERS",
+    "BankLossConfig",
     "BatchConfig",
     "ClusteringConfig",
     "Config",

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from ecul.config.clustering import ClusteringConfig
 from ecul.config.data import DataConfig, ModelConfig
-from ecul.config.training import BatchConfig, LossConfig, MemoryConfig, OptimConfig, StagesConfig
+from ecul.config.training import STAGE_NUMBERS, BatchConfig, LossConfig, MemoryConfig, OptimConfig, StagesConfig
 from ecul.names import Device, GalleryRule, Oracle
 from ecul.schema import Strict
 
@@ -106,16 +106,44 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        if self.stages.bootstrap + self.stages.intra + self.stages.united == 0:
-            raise ValueError("stages.bootstrap, .intra and .united are all 0: nothing to train")
+        if self.stages.total == 0:
+            raise ValueError(f"stages.{', .'.join(STAGE_NUMBERS)} are all 0: nothing to train")
+        self._check_blend()
         if self.evaluation.split == "validation" and not self.data.hold_out_validation:
             raise ValueError("evaluation.split=validation needs data.hold_out_validation=true")
         return self
 
+    def _check_blend(self) -> None:
+        """Refuses epochs that would be trained without what they are there for."""
+        blend, stages = self.memory.blend, self.stages
+        if blend.from_stage is None:
+            if stages.blend:
+                raise ValueError(
+                    f"stages.blend is {stages.blend}, but memory.blend.from_stage is null: its epochs would repeat "
+                    "stage 1; set memory.blend.from_stage to blend, or stages.blend to 0"
+                )
+            return
+        length = stages.length(blend.from_stage)
+        if length and blend.from_epoch > length:
+            raise ValueError(
+                f"memory.blend.from_epoch is {blend.from_epoch}, but stage {blend.from_stage} has {length} epochs"
+            )
+        if stages.blend and self.blended_from > stages.first("blend"):
+            raise ValueError(
+                f"memories are blended from epoch {self.blended_from} on, but stages.blend begins with epoch "
+                f"{stages.first('blend')}; lengthen stages.intra instead, or set memory.blend.from_stage to blend"
+            )
+
+    @property
+    def blended_from(self) -> int | None:
+        """First epoch of the run whose memories are blended across the modalities; None = never."""
+        blend = self.memory.blend
+        return None if blend.from_stage is None else self.stages.first(blend.from_stage) + blend.from_epoch - 1
+
     @property
     def num_epochs(self) -> int:
         """Epochs of all stages together."""
-        return self.stages.bootstrap + self.stages.intra + self.stages.united
+        return self.stages.total
 
 
 def _holds(tree: Mapping[str, Any], path: str) -> bool:

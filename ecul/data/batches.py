@@ -10,6 +10,7 @@ from ecul.data.images import ImageStore
 from ecul.data.samplers import BatchPlan
 
 Loaded = tuple[BatchPlan, Tensor, Tensor]
+"""A batch's plan, and this rank's visible and infrared uint8 images."""
 
 
 def local_slice(size: int, *, rank: int, world_size: int) -> slice:
@@ -26,9 +27,12 @@ def local_slice(size: int, *, rank: int, world_size: int) -> slice:
 
 def load_batches(
     store: ImageStore, plans: Iterable[BatchPlan], *, rank: int, world_size: int, device: torch.device
-) -> Iterator[Loaded]:
-    """Yields each plan with this rank's visible and infrared uint8 images on the device, one batch read ahead."""
+) -> Iterator[list[Loaded]]:
+    """Yields the one or two batches of each step with their images on the device, one step read ahead."""
     pinned = device.type == "cuda"
+
+    def read_step(plan: BatchPlan) -> list[Loaded]:
+        return [read(part) for part in plan.parts]
 
     def read(plan: BatchPlan) -> Loaded:
         part = local_slice(len(plan.visible), rank=rank, world_size=world_size)
@@ -38,14 +42,17 @@ def load_batches(
         return plan, images[0], images[1]
 
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        for plan, visible, infrared in _read_ahead(pool, read, plans):
-            yield plan, visible.to(device, non_blocking=True), infrared.to(device, non_blocking=True)
+        for step in _read_ahead(pool, read_step, plans):
+            yield [
+                (plan, visible.to(device, non_blocking=True), infrared.to(device, non_blocking=True))
+                for plan, visible, infrared in step
+            ]
 
 
 def _read_ahead(
-    pool: ThreadPoolExecutor, read: Callable[[BatchPlan], Loaded], plans: Iterable[BatchPlan]
-) -> Iterator[Loaded]:
-    pending: Future[Loaded] | None = None
+    pool: ThreadPoolExecutor, read: Callable[[BatchPlan], list[Loaded]], plans: Iterable[BatchPlan]
+) -> Iterator[list[Loaded]]:
+    pending: Future[list[Loaded]] | None = None
     for plan in plans:
         following = pool.submit(read, plan)
         if pending is not None:

@@ -3,12 +3,13 @@
 Every worker draws the same plan from the same generator and takes its own slice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecul.names import UnitedBatch
 from ecul.types import IntArray
 
 Positions = NDArray[np.int64]
@@ -21,10 +22,17 @@ class BatchPlan:
     Attributes:
         visible: int64 (B,).
         infrared: int64 (B,).
+        united: the step's second batch, of united clusters alone, where there is one.
     """
 
     visible: Positions
     infrared: Positions
+    united: "BatchPlan | None" = None
+
+    @property
+    def parts(self) -> tuple["BatchPlan", ...]:
+        """The step's one or two batches."""
+        return (self,) if self.united is None else (self, self.united)
 
 
 class ClusterMembers:
@@ -69,19 +77,22 @@ def plan_epoch(
     instances: int,
     united_fraction: float,
     generator: np.random.Generator,
+    united_batch: UnitedBatch = "mixed",
 ) -> Iterator[BatchPlan]:
     """Yields the plans of an epoch.
 
     Args:
         intra_label: int32 (N,), clusters within each modality, -1 noise; both modalities need at least one.
-        united_label: int32 (N,) or None (stage 1); only clusters holding both modalities are drawn from it.
+        united_label: int32 (N,) or None (before stage 2); a cluster must hold both modalities if there are any.
         modality: int32 (N,).
         camera: int32 (N,).
         iterations: number of plans.
-        batch_size: images of each modality.
+        batch_size: images of each modality in a batch.
         instances: images per cluster; divides `batch_size`.
-        united_fraction: share of the clusters of a step that are united ones, where there are enough.
+        united_fraction: share of a mixed batch's clusters that are united ones, where there are enough.
         generator: of this epoch.
+        united_batch: where united clusters go: those that hold both modalities into the batch (`mixed`) or into a
+            second one (`own`); or any, which each modality draws by itself, into a second one (`own_unpaired`).
     """
     subsets = [np.flatnonzero(modality == value) for value in (0, 1)]
     intra = [ClusterMembers(intra_label, subset, camera) for subset in subsets]
@@ -92,8 +103,12 @@ def plan_epoch(
     if united_label is not None:
         united = [ClusterMembers(united_label, subset, camera) for subset in subsets]
         both = np.intersect1d(united[0].clusters, united[1].clusters)
-    num_united = min(round(num_clusters * united_fraction), len(both))
+    mixed = united_batch == "mixed"
+    num_united = min(round(num_clusters * united_fraction), len(both)) if mixed else 0
     united_queue = _endless(both, generator)
+    own_queues = [_endless(members.clusters, generator) for members in united]
+    if united_batch == "own":
+        own_queues = [united_queue]
     for _ in range(iterations):
         shared = [next(united_queue) for _ in range(num_united)]
         chosen = [
@@ -101,7 +116,26 @@ def plan_epoch(
             + [intra[side].draw(next(queues[side]), instances, generator) for _ in range(num_clusters - num_united)]
             for side in (0, 1)
         ]
-        yield BatchPlan(np.concatenate(chosen[0]), np.concatenate(chosen[1]))
+        second = None
+        if united and not mixed:
+            second = _own_batch(united, own_queues, num_clusters, instances, generator)
+        yield BatchPlan(np.concatenate(chosen[0]), np.concatenate(chosen[1]), second)
+
+
+def _own_batch(
+    united: Sequence[ClusterMembers],
+    queues: Sequence[Iterator[int]],
+    num_clusters: int,
+    instances: int,
+    generator: np.random.Generator,
+) -> BatchPlan:
+    """A batch of united clusters: the same ones for both modalities from one queue, or each modality's from its own."""
+    drawn = [[next(queue) for _ in range(num_clusters)] for queue in queues]
+    visible, infrared = (
+        np.concatenate([members.draw(cluster, instances, generator) for cluster in clusters])
+        for members, clusters in zip(united, (drawn[0], drawn[-1]), strict=True)
+    )
+    return BatchPlan(visible, infrared)
 
 
 def plan_bootstrap(

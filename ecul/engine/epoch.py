@@ -6,36 +6,29 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ecul import runtime
-from ecul.config import Config
+from ecul.config import STAGE_NUMBERS, Config
 from ecul.data.samplers import BatchPlan, plan_bootstrap, plan_epoch
 from ecul.engine.embedding import embed_images
 from ecul.engine.loop import optimise
-from ecul.engine.memories import build_memories, update_rules
+from ecul.engine.memories import Memories
+from ecul.engine.memory_start import build_memories, memory_plan
 from ecul.engine.optim import learning_rate, set_learning_rate
 from ecul.engine.random_keys import plan_key
 from ecul.engine.session import Session
 from ecul.engine.state import TrainState
 from ecul.errors import TrainingError
+from ecul.names import StageName
 from ecul.progress import Progress
-from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, Modality
+from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, Modality, SampleIndex
 
 
-def stage_of(config: Config, epoch: int) -> tuple[int, int]:
-    """Returns the stage (0, 1 or 2) of an epoch and the epoch's number within the stage; both count from 1."""
-    stages = config.stages
-    if epoch <= stages.bootstrap:
-        return 0, epoch
-    if epoch <= stages.bootstrap + stages.intra:
-        return 1, epoch - stages.bootstrap
-    return 2, epoch - stages.bootstrap - stages.intra
-
-
-def clustering_request(config: Config, stage: int, stage_epoch: int) -> ClusteringRequest:
+def clustering_request(config: Config, stage: StageName, stage_epoch: int) -> ClusteringRequest:
     """Returns the clusterings that an epoch needs; eps follows its curriculum."""
     clustering = config.clustering
-    if stage < 2:
+    if stage != "united":
         return ClusteringRequest(intra=clustering.intra)
     united = clustering.united.at(stage_epoch)
     return ClusteringRequest(intra=clustering.intra, united=united, selection=clustering.selection)
@@ -56,11 +49,11 @@ def run_epoch(session: Session, state: TrainState, epoch: int, on_labels: OnLabe
     Raises:
         TrainingError: a loss that is not finite, or too few clusters and no labels of an earlier epoch.
     """
-    stage, stage_epoch = stage_of(session.config, epoch)
+    stage, stage_epoch = session.config.stages.at(epoch)
     rate = learning_rate(session.config.optim, stage_epoch)
     set_learning_rate(state.optimizer, rate)
-    record: dict[str, float] = {"epoch": epoch, "stage": stage, "learning_rate": rate}
-    if stage == 0:
+    record: dict[str, float] = {"epoch": epoch, "stage": STAGE_NUMBERS[stage], "learning_rate": rate}
+    if stage == "bootstrap":
         return record | optimise(session, state, epoch, None, _bootstrap_plans(session, epoch))
     samples, config = session.samples, session.config
     start = time.perf_counter()
@@ -85,9 +78,23 @@ def run_epoch(session: Session, state: TrainState, epoch: int, on_labels: OnLabe
     labels = _usable(result, session, state, epoch)
     if on_labels is not None and runtime.is_main():
         on_labels(epoch, bank, labels)
-    memories = build_memories(features, samples.modality, labels, update_rules(config.memory, epoch))
+    memories = _memories(config, state, features, samples, labels, epoch)
     record |= {"fallbacks": state.fallbacks}
-    return record | optimise(session, state, epoch, memories, _plans(session, labels, epoch))
+    if memories.blended is not None:
+        record |= {"blend/visible_rows": memories.blended[0], "blend/infrared_rows": memories.blended[1]}
+    record |= optimise(session, state, epoch, memories, _plans(session, labels, epoch))
+    if config.memory.instances.filled == "stage":
+        state.instances = memories.instances
+    return record
+
+
+def _memories(
+    config: Config, state: TrainState, features: Tensor, samples: SampleIndex, labels: ClusteringResult, epoch: int
+) -> Memories:
+    """The memories at the start of an epoch; the instance memory may go on from the epoch before."""
+    first = config.stages.at(epoch)[1] == 1
+    instances = None if first or state.instances is None else state.instances.to(features.device)
+    return build_memories(features, samples.modality, labels, memory_plan(config, epoch), instances=instances)
 
 
 def _usable(result: ClusteringResult, session: Session, state: TrainState, epoch: int) -> ClusteringResult:
@@ -136,6 +143,7 @@ def _plans(session: Session, labels: ClusteringResult, epoch: int) -> Iterator[B
         instances=config.batch.instances,
         united_fraction=config.batch.united_fraction,
         generator=runtime.generator(*plan_key(config.seed, epoch)),
+        united_batch=config.batch.united,
     )
 
 

@@ -62,11 +62,11 @@ def _warm_start(config: Config) -> dict[str, Any] | None:
         raise ConfigError(
             f"warm_start {config.warm_start} trained on true labels (oracle={source.oracle}); begin from another run"
         )
-    first_united = config.stages.bootstrap + config.stages.intra
-    if checkpoint["epoch"] > first_united:
+    before_united = config.stages.first("united") - 1
+    if checkpoint["epoch"] > before_united:
         raise ConfigError(
-            f"warm_start {config.warm_start} is of epoch {checkpoint['epoch']}, expected at most {first_united} "
-            "(stages.bootstrap + stages.intra), so that all of stage 2 is trained"
+            f"warm_start {config.warm_start} is of epoch {checkpoint['epoch']}, expected at most {before_united} "
+            "(the epochs before stages.united), so that all of stage 2 is trained"
         )
     return checkpoint
 

@@ -2,14 +2,14 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.profiler import record_function
 
 from ecul import runtime
-from ecul.data.batches import load_batches, local_slice
+from ecul.data.batches import Loaded, load_batches, local_slice
 from ecul.data.samplers import BatchPlan
 from ecul.data.transforms import augment, draw_augmentation
 from ecul.engine.loss import SUMMED_KINDS
@@ -24,8 +24,10 @@ from ecul.progress import track
 _VIEWS = ("visible", "visible_second", "infrared", "infrared_second")
 
 
-def _views(session: Session, images: Tensor, names: tuple[str, ...], key: tuple[int, int, int], part: slice) -> Tensor:
-    """Returns augmented views of this rank's images, one view after the other."""
+def _views(
+    session: Session, images: Tensor, names: tuple[str, ...], key: tuple[int, int, int], part: slice, number: int
+) -> Tensor:
+    """Returns augmented views of this rank's images, one view after the other; `number` is the batch's in its step."""
     data = session.config.data
     second = "exchange" if data.channel_exchange else "keep"
     channels = {"visible": "keep", "visible_second": second, "infrared": "infrared", "infrared_second": "infrared"}
@@ -33,7 +35,7 @@ def _views(session: Session, images: Tensor, names: tuple[str, ...], key: tuple[
     for name in names:
         # Drawn for the whole global batch, then cut: an image's augmentation does not depend on the number of ranks.
         plan = draw_augmentation(
-            runtime.generator(*view_key(*key, _VIEWS.index(name))),
+            runtime.generator(*view_key(*key, number * len(_VIEWS) + _VIEWS.index(name))),
             num_images=session.config.batch.batch_size,
             height=data.height,
             width=data.width,
@@ -43,6 +45,28 @@ def _views(session: Session, images: Tensor, names: tuple[str, ...], key: tuple[
         )
         views.append(augment(images, plan.rows(part)))
     return torch.cat(views)
+
+
+def _step_batch(
+    session: Session,
+    loaded: Sequence[Loaded],
+    key: tuple[int, int, int],
+    part: slice,
+    *,
+    bootstrap: bool,
+    number: int = 0,
+) -> StepBatch:
+    """Returns the step's batch from `number` on; a second one is part of the first."""
+    plan, visible, infrared = loaded[number]
+    last = number + 1 == len(loaded)
+    return StepBatch(
+        visible=_views(session, visible, _VIEWS[:2], key, part, number),
+        infrared=_views(session, infrared, _VIEWS[2:] if bootstrap else _VIEWS[2:3], key, part, number),
+        visible_positions=plan.visible,
+        infrared_positions=plan.infrared,
+        part=part,
+        united=None if last else _step_batch(session, loaded, key, part, bootstrap=bootstrap, number=number + 1),
+    )
 
 
 def optimise(
@@ -72,17 +96,12 @@ def optimise(
     # on a terminal the run directory's bar shows the steps
     shown = runtime.is_main() and not sys.stderr.isatty()
     batches = track(batches, f"epoch {epoch}, steps", total=config.stages.iterations, shown=shown)
-    for step, (plan, visible, infrared) in enumerate(batches, start=1):
+    num_batches = 0
+    for step, loaded in enumerate(batches, start=1):
         key = (config.seed, epoch, step)
-        names = (_VIEWS[:2], _VIEWS[2:3] if memories else _VIEWS[2:])
         with record_function("ecul/data"):
-            batch = StepBatch(
-                visible=_views(session, visible, names[0], key, part),
-                infrared=_views(session, infrared, names[1], key, part),
-                visible_positions=plan.visible,
-                infrared_positions=plan.infrared,
-                part=part,
-            )
+            batch = _step_batch(session, loaded, key, part, bootstrap=memories is None)
+            num_batches += len(loaded)
         terms = take_step(session, state.optimizer, batch, memories, key, watch)
         with record_function("ecul/logging"):
             for name, value in terms.items():
@@ -92,7 +111,7 @@ def optimise(
     watch.finish()
     seconds = time.perf_counter() - start
     means = _means(sums, config.stages.iterations)
-    images = 3 * config.batch.batch_size * config.stages.iterations
+    images = 3 * config.batch.batch_size * num_batches
     return means | {"seconds/train": seconds, "images_per_second": images / seconds} | _ranks(images / seconds, device)
 
 

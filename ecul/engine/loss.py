@@ -14,12 +14,13 @@ from ecul import runtime
 from ecul.config import LossConfig
 from ecul.engine.memories import Memories, StepBatch
 from ecul.losses.combine import masked_sum, total
-from ecul.losses.contrastive import cluster_contrast, instance_contrast, nt_xent
+from ecul.losses.contrastive import bank_contrast, cluster_contrast, instance_contrast, nt_xent
+from ecul.types import Modality
 
 # Kinds of terms that are also reported as the sum of their two sides.
-SUMMED_KINDS = ("united", "instance")
+SUMMED_KINDS = ("united", "instance", "bank_intra", "bank_united")
 
-Network = Callable[[Tensor, Tensor], Tensor]
+Network = Callable[..., Tensor]
 Losses = tuple[Tensor, dict[str, Tensor], Tensor]
 
 
@@ -54,10 +55,17 @@ class _Side:
 def compute_loss(network: Network, batch: StepBatch, memories: Memories, config: LossConfig) -> Losses:
     """Returns the loss to minimise, its terms by name, and the embeddings (visible views first), both detached.
 
-    The average of the loss over the ranks is the loss of the global batch.
+    The average of the loss over the ranks is the loss of the global batch. Where the united terms have a batch of their
+    own, its embeddings come after the others.
     """
-    embeddings = network(batch.visible, batch.infrared).float()
-    terms = _loss_terms(_split(embeddings, batch), memories, config)
+    # One call for both batches: a distributed network broadcasts its buffers at each call, which must not happen
+    # between a forward pass and its backward pass.
+    embeddings = network(*(images for part in batch.parts for images in (part.visible, part.infrared))).float()
+    split = embeddings.split([len(part) for part in batch.parts])
+    parts = [_split(rows, part) for rows, part in zip(split, batch.parts, strict=True)]
+    terms = _intra_terms(parts[0], memories, config)
+    if memories.united is not None:
+        terms |= _united_terms(parts[-1], memories, memories.united, config)
     return _losses(total(terms, loss_weights(config)), terms, embeddings)
 
 
@@ -73,7 +81,13 @@ def bootstrap_loss(network: Network, batch: StepBatch, *, temperature: float) ->
 
 def loss_weights(config: LossConfig) -> dict[str, float]:
     """Returns the weight of each term in the total."""
-    weights = {"intra": 1.0, "united": config.united_weight, "instance": config.instance_weight}
+    weights = {
+        "intra": 1.0,
+        "united": config.united_weight,
+        "instance": config.instance_weight,
+        "bank_intra": config.bank.intra_weight,
+        "bank_united": config.bank.united_weight,
+    }
     return {f"{kind}_{side}": weight for kind, weight in weights.items() for side in ("visible", "infrared")}
 
 
@@ -95,21 +109,47 @@ def _split(embeddings: Float[Tensor, "S D"], batch: StepBatch) -> dict[str, _Sid
     return sides
 
 
-def _loss_terms(sides: Mapping[str, _Side], memories: Memories, config: LossConfig) -> dict[str, Tensor]:
+def _intra_terms(sides: Mapping[str, _Side], memories: Memories, config: LossConfig) -> dict[str, Tensor]:
+    """The terms inside each modality."""
     terms: dict[str, Tensor] = {}
-    intra, united = memories.intra_label, memories.united_label
+    labels = memories.intra_label
     for name, side in sides.items():
-        memory = memories.visible if name == "visible" else memories.infrared
-        values = cluster_contrast(side.embeddings, memory, intra[side.positions], temperature=config.temperature)
-        terms[f"intra_{name}"] = side.mean(values, intra >= 0)
-        if memories.united is not None:
-            labels = united[side.positions]
-            values = cluster_contrast(side.embeddings, memories.united, labels, temperature=config.temperature)
-            terms[f"united_{name}"] = side.mean(values, united >= 0)
+        visible = name == "visible"
+        memory = memories.visible if visible else memories.infrared
+        values = cluster_contrast(side.embeddings, memory, labels[side.positions], temperature=config.temperature)
+        terms[f"intra_{name}"] = side.mean(values, labels >= 0)
+        if memories.bank_intra:
+            among = memories.modality == (Modality.VISIBLE if visible else Modality.INFRARED)
+            terms[f"bank_intra_{name}"] = _bank_mean(side, memories, labels, among, config)
+    return terms
+
+
+def _united_terms(
+    sides: Mapping[str, _Side], memories: Memories, united: Tensor, config: LossConfig
+) -> dict[str, Tensor]:
+    """The terms over both modalities."""
+    terms: dict[str, Tensor] = {}
+    labels = memories.united_label
+    for name, side in sides.items():
+        values = cluster_contrast(side.embeddings, united, labels[side.positions], temperature=config.temperature)
+        terms[f"united_{name}"] = side.mean(values, labels >= 0)
         if memories.instances is not None and memories.positives is not None:
             values = _instance_values(side, memories.instances, memories.positives, memories, config)
             terms[f"instance_{name}"] = side.mean(values, memories.positives[:, 0] >= 0)
+        if memories.bank_united:
+            everything = torch.ones_like(labels, dtype=torch.bool)
+            terms[f"bank_united_{name}"] = _bank_mean(side, memories, labels, everything, config)
     return terms
+
+
+def _bank_mean(side: _Side, memories: Memories, labels: Tensor, among: Tensor, config: LossConfig) -> Tensor:
+    """Mean over all anchors: an image in no cluster is a class of its own, so each of them counts."""
+    if memories.instances is None:
+        raise ValueError("terms against the instance memory need one; build_memories makes it")
+    values = bank_contrast(
+        side.embeddings, memories.instances, side.positions, labels, among, temperature=config.temperature
+    )
+    return side.mean(values, torch.ones_like(among))
 
 
 def _instance_values(

@@ -1,4 +1,4 @@
-"""The cluster memories of an epoch: built at its start, moved after every step (docs/method.md, "TSMem").
+"""The memories of an epoch, built by `ecul.engine.memory_start`, moved after every step (docs/method.md, "TSMem").
 
 Shape legend: N training images, D embedding size, B global images of a modality, n images of this rank, S this rank's
 embeddings (two views of n visible images, then n infrared images).
@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecul import runtime
-from ecul.config import MemoryConfig
-from ecul.memory.centroids import cluster_means, united_means
 from ecul.memory.update import update_memory
-from ecul.types import ClusteringResult, Modality
 
 
 @dataclass(frozen=True)
@@ -26,28 +23,33 @@ class UpdateRules:
     Attributes:
         intra: rule and momentum of the two memories of one modality.
         united: rule and momentum of the united memory.
-        instance_momentum: momentum of the instance memory, whose rule is always `mean`.
+        instances: rule and momentum of the instance memory.
+        balanced: whether a mean in the united memory is that of the two modality means.
     """
 
     intra: tuple[str, float]
     united: tuple[str, float]
-    instance_momentum: float
+    instances: tuple[str, float]
+    balanced: bool = True
 
 
 @dataclass
 class Memories:
-    """The proxies of an epoch; rows are unit vectors. `united`, `instances` and `positives` are None in stage 1.
+    """The proxies of an epoch; rows are unit vectors, but for blended ones. `united` and `positives` are of stage 2.
 
     Attributes:
         visible: (K_v, D), clusters of the visible images.
         infrared: (K_i, D), clusters of the infrared images.
-        united: (K, D), clusters over both modalities.
-        instances: (N, D), an embedding of each training image.
-        positives: int64 (N, M), selected images of the other modality, -1 padded.
+        united: (K, D), clusters over both modalities; None without them.
+        instances: (N, D), an embedding of each training image; None where no term needs it.
+        positives: int64 (N, M), selected images of the other modality, -1 padded; None without any.
         modality: int64 (N,), values of `Modality`.
         intra_label: int64 (N,), cluster within the image's modality, -1 noise.
         united_label: int64 (N,), -1 where there is none.
         rules: how the memories move in this epoch.
+        bank_intra: whether the epoch has terms against the instance memory inside each modality.
+        bank_united: the same over both modalities.
+        blended: rows of the visible and of the infrared memory that were blended; None where none should be.
     """
 
     visible: Tensor
@@ -59,6 +61,9 @@ class Memories:
     intra_label: Tensor
     united_label: Tensor
     rules: UpdateRules
+    bank_intra: bool = False
+    bank_united: bool = False
+    blended: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class StepBatch:
         visible_positions: int64 (B,), positions of the global batch's images in the training index.
         infrared_positions: int64 (B,).
         part: this rank's slice of them.
+        united: the step's second batch, of united clusters, where the united terms have a batch of their own.
     """
 
     visible: Tensor
@@ -78,71 +84,56 @@ class StepBatch:
     visible_positions: NDArray[np.int64]
     infrared_positions: NDArray[np.int64]
     part: slice
+    united: "StepBatch | None" = None
+
+    @property
+    def parts(self) -> tuple["StepBatch", ...]:
+        """The step's one or two batches: the first is for the terms inside each modality, the last for the others."""
+        return (self,) if self.united is None else (self, self.united)
+
+    def __len__(self) -> int:
+        """This rank's embeddings of this batch alone."""
+        return len(self.visible) + len(self.infrared)
 
 
-def update_rules(config: MemoryConfig, epoch: int) -> UpdateRules:
-    """Returns the rules of an epoch, counted from 1 over the whole run."""
-    return UpdateRules(
-        intra=config.intra.at(epoch),
-        united=config.united.at(epoch),
-        instance_momentum=config.united.second_momentum,
-    )
+@dataclass(frozen=True)
+class _Gathered:
+    """The embeddings of a whole global batch.
 
-
-def build_memories(
-    features: Float[Tensor, "N D"], modality: NDArray[np.int32], labels: ClusteringResult, rules: UpdateRules
-) -> Memories:
-    """Returns the memories at the start of an epoch: normalised cluster means (docs/method.md).
-
-    Args:
-        features: unit rows, on the device where the memories shall be.
-        modality: int32 (N,), values of `Modality`.
-        labels: pseudo-labels of the same images.
-        rules: of the epoch.
+    Attributes:
+        visible: int64, positions of the visible rows' images; both views of an image have its position.
+        infrared: the same of the infrared rows.
+        visible_rows: (2B, D).
+        infrared_rows: (B, D).
     """
-    device = features.device
-    modality_index = _index(modality, device)
-    intra_label = _index(labels.intra_label, device)
-    visible, infrared = (
-        cluster_means(features[side], intra_label[side], num_clusters=count)
-        for side, count in (
-            (modality_index == Modality.VISIBLE, labels.num_visible_clusters),
-            (modality_index == Modality.INFRARED, labels.num_infrared_clusters),
-        )
+
+    visible: Tensor
+    infrared: Tensor
+    visible_rows: Tensor
+    infrared_rows: Tensor
+
+    @property
+    def positions(self) -> Tensor:
+        """Of all rows, visible ones first."""
+        return torch.cat([self.visible, self.infrared])
+
+    @property
+    def rows(self) -> Tensor:
+        """All rows (3B, D)."""
+        return torch.cat([self.visible_rows, self.infrared_rows])
+
+
+def _gathered(embeddings: Float[Tensor, "S D"], batch: StepBatch) -> _Gathered:
+    # Each rank holds n rows of every view. Gathering along the second axis keeps a view's rows together and in the
+    # order of the global batch, so that the result does not depend on the number of ranks.
+    views = runtime.gather_rows(embeddings.view(3, len(batch.infrared), -1), dim=1)
+    device = embeddings.device
+    return _Gathered(
+        visible=torch.from_numpy(batch.visible_positions).to(device, non_blocking=True).repeat(2),
+        infrared=torch.from_numpy(batch.infrared_positions).to(device, non_blocking=True),
+        visible_rows=views[:2].flatten(0, 1),
+        infrared_rows=views[2],
     )
-    united, positives = None, None
-    united_label = torch.full_like(intra_label, -1)
-    if labels.united_label is not None:
-        united_label = _index(labels.united_label, device)
-        united = united_means(features, united_label, modality_index, num_clusters=labels.num_united_clusters)
-    if labels.selected_pairs is not None and len(labels.selected_pairs):
-        positives = torch.from_numpy(positive_table(labels.selected_pairs, len(features))).to(device)
-    return Memories(
-        visible=visible,
-        infrared=infrared,
-        united=united,
-        instances=features if positives is not None else None,
-        positives=positives,
-        modality=modality_index,
-        intra_label=intra_label,
-        united_label=united_label,
-        rules=rules,
-    )
-
-
-def _index(values: NDArray[np.int32], device: torch.device) -> Tensor:
-    return torch.from_numpy(values.astype(np.int64)).to(device)
-
-
-def positive_table(pairs: NDArray[np.int32], num_images: int) -> NDArray[np.int64]:
-    """Returns int64 (N, M), the selected images of each image in both directions, -1 padded."""
-    both = np.concatenate([pairs, pairs[:, ::-1]]).astype(np.int64)
-    both = both[np.lexsort((both[:, 1], both[:, 0]))]
-    counts = np.bincount(both[:, 0], minlength=num_images)
-    column = np.arange(len(both)) - np.repeat(np.cumsum(counts) - counts, counts)
-    table = np.full((num_images, counts.max()), -1, np.int64)
-    table[both[:, 0], column] = both[:, 1]
-    return table
 
 
 @torch.no_grad()
@@ -151,39 +142,40 @@ def update_memories(
 ) -> None:
     """Moves every memory by the global batch, by the epoch's rules.
 
+    Where the united terms have a batch of their own, it moves the united memory, the other batch moves those inside
+    each modality, and both move the instance memory.
+
     Args:
         memories: changed in place; equal on all ranks before and after.
-        embeddings: this rank's, visible views first.
+        embeddings: this rank's, visible views first, batch after batch.
         batch: the step's.
         key: seeds the choice of instances; equal on all ranks.
     """
-    # Each rank holds n rows of every view. Gathering along the second axis keeps a view's rows together and in the
-    # order of the global batch, so that the result does not depend on the number of ranks.
-    views = runtime.gather_rows(embeddings.view(3, len(batch.infrared), -1), dim=1)
-    visible_rows, infrared_rows = views[:2].flatten(0, 1), views[2]
-    device = embeddings.device
-    visible = torch.from_numpy(batch.visible_positions).to(device, non_blocking=True).repeat(2)
-    infrared = torch.from_numpy(batch.infrared_positions).to(device, non_blocking=True)
+    split = embeddings.split([len(part) for part in batch.parts])
+    parts = [_gathered(rows, part) for rows, part in zip(split, batch.parts, strict=True)]
+    first, last = parts[0], parts[-1]
     # One generator for all memories: the order of the updates below is part of what a seed means.
     generator = runtime.torch_generator(*key)
     rule, momentum = memories.rules.intra
     options = {"rule": rule, "momentum": momentum, "generator": generator}
-    memories.visible = update_memory(memories.visible, visible_rows, memories.intra_label[visible], **options)
-    memories.infrared = update_memory(memories.infrared, infrared_rows, memories.intra_label[infrared], **options)
-    if memories.united is None:
-        return
-    rule, momentum = memories.rules.united
-    options |= {"rule": rule, "momentum": momentum}
-    positions = torch.cat([visible, infrared])
-    rows = torch.cat([visible_rows, infrared_rows])
-    memories.united = update_memory(
-        memories.united,
-        rows,
-        memories.united_label[positions],
-        # A batch may hold more images of one modality than of the other; the mean of the modality means is balanced.
-        modality=memories.modality[positions] if rule == "mean" else None,
-        **options,
-    )
+    label = memories.intra_label
+    memories.visible = update_memory(memories.visible, first.visible_rows, label[first.visible], **options)
+    memories.infrared = update_memory(memories.infrared, first.infrared_rows, label[first.infrared], **options)
+    if memories.united is not None:
+        rule, momentum = memories.rules.united
+        options |= {"rule": rule, "momentum": momentum}
+        memories.united = update_memory(
+            memories.united,
+            last.rows,
+            memories.united_label[last.positions],
+            # A batch may hold more images of one modality than of the other; the mean of the modality means does not
+            # depend on that.
+            modality=memories.modality[last.positions] if rule == "mean" and memories.rules.balanced else None,
+            **options,
+        )
     if memories.instances is not None:
-        options |= {"rule": "mean", "momentum": memories.rules.instance_momentum}
+        rule, momentum = memories.rules.instances
+        options |= {"rule": rule, "momentum": momentum}
+        rows = torch.cat([part.rows for part in parts])
+        positions = torch.cat([part.positions for part in parts])
         memories.instances = update_memory(memories.instances, rows, positions, **options)

@@ -14,6 +14,11 @@ def plan_key(seed: int, epoch: int) -> tuple[int, int, int]:
     return seed, epoch, _PLAN_SLOT
 
 
+def initial_key(seed: int, epoch: int) -> tuple[int, int, int, int]:
+    """Returns the key of an epoch's random initial rows of the memories."""
+    return seed, epoch, _PLAN_SLOT, 1
+
+
 def view_key(seed: int, epoch: int, step: int, view: int) -> tuple[int, int, int, int]:
     """Returns the key of a view's augmentations.
 

@@ -142,7 +142,7 @@ def epoch_line(record: Record) -> str:
     """Returns a one-line summary of an epoch."""
     parts = [f"epoch {int(record['epoch']):3d}"]
     if record["stage"] or record["epoch"]:
-        parts.append(f"stage {int(record['stage'])}")
+        parts.append(f"stage {record['stage']:g}")
     named = (
         ("loss", "loss/total", ".3f"),
         ("visible", "visible/clusters", ".0f"),

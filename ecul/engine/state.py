@@ -34,6 +34,7 @@ class TrainState:
         epoch: epochs finished.
         labels: the newest usable pseudo-labels, kept for the fallback.
         fallbacks: epochs that had to fall back.
+        instances: the instance memory (N, D) after the last epoch, where it goes on into the next one; else None.
     """
 
     model: DualStream
@@ -41,6 +42,7 @@ class TrainState:
     epoch: int = 0
     labels: ClusteringResult | None = None
     fallbacks: int = 0
+    instances: torch.Tensor | None = None
 
     def checkpoint(self, config: Config) -> dict[str, Any]:
         """Returns all that a resumed run needs, as tensors and plain values that `weights_only` loading accepts."""
@@ -54,6 +56,7 @@ class TrainState:
             "random_state": torch.get_rng_state(),
             "labels": _pack_labels(self.labels),
             "fallbacks": self.fallbacks,
+            "instances": None if self.instances is None else self.instances.cpu(),
         }
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
@@ -71,6 +74,7 @@ class TrainState:
         self.epoch = checkpoint["epoch"]
         self.labels = _unpack_labels(checkpoint["labels"])
         self.fallbacks = checkpoint["fallbacks"]
+        self.instances = checkpoint.get("instances")  # checkpoints of version 0.1 have none
 
     def _with_own_options(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """A saved optimizer's state under this optimizer's options (weight decay, betas, fused, ...).

@@ -5,8 +5,10 @@ Shape legend: B anchors, D embedding size, K clusters, N bank rows, M positive s
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+_SMALLEST_SHARE = 1e-6  # as in the public code; it bounds the loss and the gradient of an anchor far from its cluster
 
 
 def cluster_contrast(
@@ -78,6 +80,43 @@ def instance_contrast(
     normaliser = torch.logsumexp(torch.cat([positive_logits, negative_logits], dim=1), dim=1, keepdim=True)
     losses = torch.where(valid, normaliser - positive_logits, 0.0)
     return losses.sum(dim=1) / valid.sum(dim=1).clamp(min=1)
+
+
+def bank_contrast(
+    embeddings: Float[Tensor, "B D"],
+    bank: Float[Tensor, "N D"],
+    index: Int[Tensor, "B"],
+    bank_label: Int[Tensor, "N"],
+    among: Bool[Tensor, "N"],
+    *,
+    temperature: float,
+) -> Float[Tensor, "B"]:
+    """-log(share of the anchor's own cluster in all bank rows + 1e-6), shares being softmaxes of f.b / temperature.
+
+    The rows of the anchor's cluster are its own, and the row of its image always is: an image in no cluster is a class
+    of one (MPJL, instance-level memory, as SpCL's hybrid memory without the mean). Costs B x N similarities.
+
+    Args:
+        embeddings: unit rows.
+        bank: unit rows of all training images; receives no gradient.
+        index: bank row of each anchor's image.
+        bank_label: cluster of each bank row; -1 is noise.
+        among: which bank rows count; those of the anchors must.
+        temperature: above 0.
+
+    Returns:
+        Values of at least -1e-6, at most -log(1e-6).
+    """
+    if len(bank) == 0:
+        return _zeros_like_rows(embeddings)
+    logits = _similarity(embeddings, bank.detach()) / temperature
+    label = bank_label[index]
+    rows = torch.arange(len(bank), device=bank.device)
+    own = (bank_label[None, :] == label[:, None]) & (label >= 0)[:, None] | (rows[None, :] == index[:, None])
+    floor = torch.finfo(logits.dtype).min
+    everything = torch.logsumexp(logits.masked_fill(~among[None, :], floor), dim=1)
+    positive = torch.logsumexp(logits.masked_fill(~(own & among[None, :]), floor), dim=1)
+    return -torch.log(torch.exp(positive - everything) + _SMALLEST_SHARE)
 
 
 def nt_xent(first: Float[Tensor, "B D"], second: Float[Tensor, "B D"], *, temperature: float) -> Float[Tensor, "B"]:

@@ -62,6 +62,33 @@ def united_means(
     return F.normalize(means, dim=1)
 
 
+@torch.no_grad()
+def random_members(
+    features: Float[Tensor, "N D"], labels: Int[Tensor, "N"], *, num_clusters: int, generator: torch.Generator
+) -> Float[Tensor, "K D"]:
+    """The embedding of one random image of every cluster: the initial rows of MPJL's first stage on SYSU-MM01.
+
+    Args:
+        features: embeddings, unit rows.
+        labels: dense cluster numbers 0..num_clusters-1; -1 (noise) belongs to no cluster.
+        num_clusters: K; 0 gives an empty memory.
+        generator: a CPU generator, so that every device and rank draws the same images.
+
+    Returns:
+        Rows of `features`.
+
+    Raises:
+        ValueError: a label outside -1..num_clusters-1, or a cluster without an image.
+    """
+    _check_range(labels, num_clusters)
+    shuffled = torch.randperm(len(labels), generator=generator).to(labels.device)
+    in_order, by_cluster = torch.sort(labels[shuffled], stable=True)
+    clusters = torch.arange(num_clusters, device=labels.device, dtype=labels.dtype)
+    begin, end = (torch.searchsorted(in_order, clusters, right=right) for right in (False, True))
+    _check_occupied(end - begin)
+    return features[shuffled[by_cluster[begin]]]
+
+
 def _check_range(labels: Tensor, num_clusters: int) -> None:
     if len(labels) and not (int(labels.min()) >= -1 and int(labels.max()) < num_clusters):
         span = f"{int(labels.min())}..{int(labels.max())}"

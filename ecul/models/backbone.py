@@ -37,14 +37,24 @@ class DualStream(nn.Module):
         self.embedding_dim = embedding_dim
 
     def forward(
-        self, visible: Float[Tensor, "V C H W"] | None, infrared: Float[Tensor, "I C H W"] | None
+        self,
+        visible: Float[Tensor, "V C H W"] | None,
+        infrared: Float[Tensor, "I C H W"] | None,
+        *more: Float[Tensor, "_ C H W"],
     ) -> Float[Tensor, "B D"]:
         """Returns unit embeddings of the visible images, then of the infrared ones, through one pass of the body.
 
         Args:
             visible: normalised images, or None.
             infrared: normalised images with the channel repeated, or None.
+            more: visible and infrared images of further batches, in turn; each batch has a pass of its own, with its
+                own batch statistics, and its embeddings follow.
         """
+        batches = [(visible, infrared), *zip(more[::2], more[1::2], strict=True)]
+        embeddings = [self._one_pass(*batch) for batch in batches]
+        return torch.cat(embeddings) if more else embeddings[0]
+
+    def _one_pass(self, visible: Tensor | None, infrared: Tensor | None) -> Tensor:
         maps = [
             stem(images)
             for stem, images in ((self.visible_stem, visible), (self.infrared_stem, infrared))

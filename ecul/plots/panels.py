@@ -48,6 +48,8 @@ PANELS = (
             Line("loss/intra_infrared", "within infrared", RED),
             Line("loss/united", "united clusters", PURPLE),
             Line("loss/instance", "selected instances", GREEN),
+            Line("loss/bank_intra", "all instances of a modality", "#bcbd22"),
+            Line("loss/bank_united", "all instances", "#8c564b"),
             Line("loss/bootstrap_visible", "two views, visible", "#7fb2d9"),
             Line("loss/bootstrap_infrared", "two views, infrared", "#eb9394"),
         ),
@@ -144,12 +146,12 @@ def draw_panel(axes: Axes, panel: Panel, records: Sequence[Record], *, legend: b
     for epoch, stage in stage_starts(records):
         axes.axvline(epoch - 0.5, color="#999999", linewidth=1, linestyle="--")
         place = {"transform": axes.get_xaxis_transform(), "va": "top"}
-        axes.text(epoch - 0.5, 0.98, f" stage {stage}", fontsize=8, color="#666666", **place)
+        axes.text(epoch - 0.5, 0.98, f" stage {stage:g}", fontsize=8, color="#666666", **place)
 
 
-def stage_starts(records: Sequence[Record]) -> list[tuple[float, int]]:
+def stage_starts(records: Sequence[Record]) -> list[tuple[float, float]]:
     """Returns the first epoch and the number of every stage but the first."""
-    staged = [(record["epoch"], int(record["stage"])) for record in records if "stage" in record]
+    staged = [(record["epoch"], record["stage"]) for record in records if "stage" in record]
     return [(epoch, stage) for (_, before), (epoch, stage) in pairwise(staged) if stage != before]
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import get_args
 
 from matplotlib.figure import Figure
 
+from ecul.names import StageName
 from ecul.plots.bars import PHASES, size_figure, timing_figure
 from ecul.plots.panels import MORE_PANELS, PANELS, Panel, Record, draw_panel, points_of
 from ecul.plots.vector import vector_style
@@ -42,7 +44,7 @@ _SIZES = "size_from_"
 def overview(run: Run) -> list[Block]:
     """Returns a run's main numbers, and those of every protocol."""
     last = run.records[-1] if run.records else {}
-    total = sum(int(run.settings.get(f"stages.{name}") or 0) for name in ("bootstrap", "intra", "united"))
+    total = sum(int(run.settings.get(f"stages.{name}") or 0) for name in get_args(StageName))
     figures = [
         (name, percent(run.score(key)), f"± {100 * (run.score(f'{key}_std') or 0):.1f}")
         for name, key in _SCORES.items()

@@ -21,7 +21,7 @@ from ecul.parameters import PRESET_DEFAULTS, Preset
 def test_registries_hold_the_names_of_their_lists():
     assert set(PRESETS) == set(PRESET_DEFAULTS) == set(get_args(Preset))
     assert set(RULES) <= set(layouts.LAYOUTS)
-    assert set(MEMORY_RULES) == {*get_args(names.FirstRule), "mean"}
+    assert set(MEMORY_RULES) == set(get_args(names.MemoryRule))
     assert set(DRAWN_LAYOUTS) <= set(layouts.LAYOUTS)
     assert set(BENCHMARKS) == set(get_args(names.Benchmark))
     assert list(layouts.LAYOUTS) == list(get_args(names.LayoutName))

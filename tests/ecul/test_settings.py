@@ -34,7 +34,7 @@ def test_every_shipped_config_is_valid_and_survives_a_round_trip(path: Path):
         ("clustering.k2=3", "clustering.k2 is now clustering.united.k2"),
         ("data.num_workers=0", "data.num_workers is now data.decode_threads"),
         ("memory.intra.switch_epoch=x", "memory.intra.switch_epoch: Input should be a valid integer"),
-        ("memory.united.first_rule=mean", "memory.united.first_rule"),
+        ("memory.united.first_rule=median", "memory.united.first_rule"),
         ("memory.united.switch=3", "did you mean memory.united.switch_epoch?"),
     ],
 )

@@ -28,6 +28,11 @@ def test_every_role_is_of_something_in_the_configuration():
         ("memory.united.first_momentum", True, False, 2, False),
         ("memory.intra.switch_epoch", True, False, 1, True),
         ("memory.intra.first_momentum", True, False, 0, False),
+        ("memory.instances.switch_epoch", True, False, 1, True),
+        ("memory.blend.threshold", True, False, 0, False),
+        ("batch.united", True, False, 2, False),
+        ("loss.bank.united_weight", True, False, 2, False),
+        ("loss.bank.intra_weight", True, False, 0, False),
         ("optim.learning_rate", True, False, 0, False),
     ],
 )

@@ -142,7 +142,7 @@ def _switch_range(path: str, given: DomainConfig, shortest: Config, longest: Con
     """
     never = longest.num_epochs + 1
     only_united = role_of(path).first_stage == 2 or given.epochs == "united" or shortest.warm_start
-    first = shortest.stages.bootstrap + (shortest.stages.intra if only_united else 0) + 1
+    first = shortest.stages.first("united" if only_united else "intra")
     low, high = given.integers or (first, never)
     if low < first or high > never:
         raise ConfigError(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,7 +212,13 @@ def test_cached_and_uncached_images_are_the_same(files: list[str], cache_bytes: 
 def test_batches_come_in_order_and_sliced(files: list[str]):
     store = ImageStore(files, height=8, width=4, cache_bytes=10**9)
     plans = [BatchPlan(np.array([0, 1]), np.array([2, 3])), BatchPlan(np.array([3, 2]), np.array([1, 0]))]
-    batches = list(load_batches(store, plans, rank=1, world_size=2, device=torch.device("cpu")))
+    second = BatchPlan(np.array([1, 2]), np.array([0, 3]))
+    plans[1] = replace(plans[1], united=second)
+    steps = list(load_batches(store, plans, rank=1, world_size=2, device=torch.device("cpu")))
+    assert [len(step) for step in steps] == [1, 2]
+    assert steps[1][1][0] is second
+    assert (int(steps[1][1][1][0, 0, 0, 0]), int(steps[1][1][2][0, 0, 0, 0])) == (20, 30)
+    batches = [step[0] for step in steps]
     assert [int(visible[0, 0, 0, 0]) for _, visible, _ in batches] == [10, 20]
     assert [int(infrared[0, 0, 0, 0]) for _, _, infrared in batches] == [30, 0]
 

@@ -1,7 +1,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecul.data.samplers import ClusterMembers, plan_bootstrap, plan_epoch
@@ -11,7 +11,7 @@ CAMERA = np.tile([1, 2], 20).astype(np.int32)
 INTRA = np.concatenate([np.arange(20) % 4, np.arange(20) % 5]).astype(np.int32)
 
 
-def plans(united: np.ndarray | None = None, seed: int = 0, fraction: float = 0.5, iterations: int = 6):
+def plans(united: np.ndarray | None = None, seed: int = 0, fraction: float = 0.5, iterations: int = 6, batch="mixed"):
     return list(
         plan_epoch(
             INTRA,
@@ -23,6 +23,7 @@ def plans(united: np.ndarray | None = None, seed: int = 0, fraction: float = 0.5
             instances=4,
             united_fraction=fraction,
             generator=np.random.default_rng(seed),
+            united_batch=batch,
         )
     )
 
@@ -57,6 +58,33 @@ def test_united_clusters_are_shared_by_both_sides():
         assert set(united[plan.infrared[:4]]) == {0}
 
 
+def three_united_clusters() -> np.ndarray:
+    """Cluster 0 holds both modalities, 1 visible images only, 2 infrared ones only."""
+    united = np.full(40, -1, np.int32)
+    united[[0, 4, 8, 20, 25]] = 0
+    united[[1, 5, 9]] = 1
+    united[[31, 32]] = 2
+    return united
+
+
+def test_a_batch_of_its_own_holds_the_united_clusters_and_leaves_the_other_to_the_rest():
+    united = three_united_clusters()
+    for plan in plans(united, batch="own"):
+        first, second = plan.parts
+        assert len(set(INTRA[first.visible].tolist())) == 2
+        assert set(united[second.visible]) == set(united[second.infrared]) == {0}
+        assert (MODALITY[second.infrared] == 1).all()
+        assert len(second.visible) == len(second.infrared) == 8
+    assert all(len(plan.parts) == 1 for plan in plans(None, batch="own"))
+
+
+def test_each_modality_may_draw_from_all_united_clusters_by_itself():
+    united = three_united_clusters()
+    drawn = plans(united, batch="own_unpaired")
+    assert {label for plan in drawn for label in united[plan.parts[1].visible]} == {0, 1}
+    assert {label for plan in drawn for label in united[plan.parts[1].infrared]} == {0, 2}
+
+
 def test_cameras_take_turns_and_scarce_images_repeat():
     members = ClusterMembers(np.zeros(7, np.int32), np.arange(7), np.array([1, 1, 1, 1, 1, 2, 3], np.int32))
     for seed in range(5):
@@ -65,6 +93,7 @@ def test_cameras_take_turns_and_scarce_images_repeat():
         assert len(members.draw(0, 20, np.random.default_rng(seed))) == 20
 
 
+@settings(deadline=None)
 @given(st.integers(0, 100))
 def test_equal_generators_give_equal_plans(seed: int):
     for first, second in zip(plans(seed=seed), plans(seed=seed), strict=True):

@@ -43,6 +43,20 @@ def undisturbed(tiny_config: Build, tmp_path_factory: pytest.TempPathFactory) ->
     return folder, train(tiny_config(), folder)
 
 
+THREE_STAGES: dict[str, object] = {
+    "stages": {"intra": 1, "blend": 2, "united": 2, "iterations": 2},
+    "memory": {
+        "intra": {"switch_epoch": 2, "first_initial": "random", "second_rule": "random", "second_momentum": 0.0},
+        "united": {"switch_epoch": 5},
+        "united_means": "plain",
+        "instances": {"second_rule": "random", "second_momentum": 0.0, "filled": "stage"},
+        "blend": {"from_stage": "blend"},
+    },
+    "batch": {"batch_size": 8, "instances": 2, "united": "own_unpaired"},
+    "loss": {"united_weight": 0.35, "instance_weight": 0.0, "bank": {"intra_weight": 1.0, "united_weight": 0.7}},
+}
+
+
 class StopAfter(RunDirectory):
     """Dies when an epoch is reported, as a crash would between two epochs."""
 
@@ -73,6 +87,26 @@ def test_stopped_and_resumed_equals_uninterrupted(
     whole, resumed = read_records(undisturbed[0]), read_records(tmp_path)
     assert [record["epoch"] for record in resumed] == [record["epoch"] for record in whole]
     assert [r["loss/total"] for r in resumed] == [r["loss/total"] for r in whole]
+
+
+def test_three_stages_with_all_parts_are_resumed_as_if_they_had_not_stopped(tiny_config: Build, tmp_path: Path):
+    config = tiny_config(THREE_STAGES)
+    whole = train(config, tmp_path / "whole")
+    records = read_records(tmp_path / "whole")
+    assert [record["stage"] for record in records] == [1, 1.5, 1.5, 2, 2]
+    assert ["blend/visible_rows" in record for record in records] == [False, True, True, True, True]
+    assert all("loss/bank_intra" in record for record in records)
+    assert ["loss/bank_united" in record for record in records] == [False] * 3 + [True] * 2
+    run = tmp_path / "stopped"
+    # epoch 2 is inside a stage, whose instance memory goes on into the next epoch
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit(
+            config,
+            clustering_fn=partial(cluster_epoch, num_threads=1),
+            reporter=StopAfter(run, 2),
+            store=LocalStore(run),
+        )
+    assert_same(train(config, run), whole)
 
 
 def test_shuffled_identities_leave_the_run_bit_identical(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,12 @@ from tests.ecul.engine import ranks
 
 NEAR, FAR = log(1 + exp(-1)), log(1 + exp(1))  # -log softmax of the right one of two orthogonal rows, temperature 1
 E1, E2 = [1.0, 0.0], [0.0, 1.0]
-MEAN = UpdateRules(intra=("mean", 0.2), united=("mean", 0.2), instance_momentum=0.2)
+MEAN = UpdateRules(intra=("mean", 0.2), united=("mean", 0.2), instances=("mean", 0.2))
 
 
-def joined(visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+def joined(*images: torch.Tensor) -> torch.Tensor:
     """A network whose embeddings are its images."""
-    return torch.cat([visible, infrared])
+    return torch.cat(images)
 
 
 def four_images(**changes: Any) -> Memories:
@@ -171,6 +172,76 @@ def test_memories_move_by_the_whole_batch():
     assert memories.instances[1:].tolist() == [unit(0.2, 0.8), unit(0.2, 0.8), pytest.approx(E1)]
 
 
+def two_batches() -> StepBatch:
+    """A batch of images 0 to 3, and a second one of the same images with other embeddings."""
+    first = whole_batch([E1, E2], [E2, E2], [E1, E1])
+    return replace(first, united=whole_batch([E2, E2], [E2, E1], [E2, E1]))
+
+
+def test_a_second_batch_is_for_the_united_terms_alone():
+    memories = four_images(
+        united=torch.tensor([E1, E2]),
+        united_label=torch.tensor([0, -1, 1, -1]),
+        instances=torch.tensor([E1, E1, E2, E1]),
+        positives=torch.tensor([[2], [-1], [0], [-1]]),
+        bank_intra=True,
+        bank_united=True,
+    )
+    config = LossConfig.model_validate(
+        {"temperature": 1, "num_negatives": 1, "bank": {"intra_weight": 1, "united_weight": 1}}
+    )
+    _, terms, embeddings = compute_loss(joined, two_batches(), memories, config)
+    first, second = (compute_loss(joined, part, memories, config)[1] for part in two_batches().parts)
+    assert set(terms) == set(first)
+    for name, value in terms.items():
+        if name != "total":
+            assert value == (first if "intra" in name else second)[name]
+    assert embeddings.tolist() == [E1, E2, E2, E2, E1, E1, E2, E2, E2, E1, E2, E1]
+
+
+def test_each_memory_moves_by_its_own_batch_and_the_instances_by_both():
+    same = {"united_label": torch.tensor([0, -1, 0, 1]), "intra_label": torch.tensor([0, -1, 0, 1])}
+    rows = torch.tensor([E1, E1])
+    rules = UpdateRules(intra=("mean", 0.0), united=("mean", 0.0), instances=("instance", 0.0))
+    memories = four_images(
+        visible=rows, infrared=rows, united=rows, instances=torch.eye(2)[[0] * 4], rules=rules, **same
+    )
+    embeddings = torch.tensor([*[E2, E1] * 3, *[E1, E2] * 3])
+    update_memories(memories, embeddings, two_batches(), key=(0,))
+    assert (memories.visible[0].tolist(), memories.infrared.tolist()) == (E2, [E2, E1])
+    assert memories.united is not None
+    assert memories.united.tolist() == [E1, E2]
+    assert memories.instances is not None
+    assert memories.instances.tolist() == [E1, E2, E1, E2]  # without momentum the second batch has the last word
+
+
+def test_terms_against_all_instances_are_means_over_all_images():
+    memories = four_images(
+        united=torch.tensor([E1, E2]),
+        united_label=torch.tensor([0, 0, 0, -1]),
+        instances=torch.tensor([E1, E2, E1, E2]),
+        bank_intra=True,
+        bank_united=True,
+    )
+    config = LossConfig.model_validate(
+        {"temperature": 1, "united_weight": 0.5, "bank": {"intra_weight": 0.25, "united_weight": 0.125}}
+    )
+    loss, terms, _ = compute_loss(joined, whole_batch([E1, E2], [E1, E2], [E1, E1]), memories, config)
+    # inside a modality each image is alone: its own row against that of the other image
+    assert terms["bank_intra_visible"].item() == pytest.approx(NEAR, abs=1e-5)
+    assert terms["bank_intra_infrared"].item() == pytest.approx((NEAR + FAR) / 2, abs=1e-5)
+    e, below = exp(1), 2 * exp(1) + 2
+    visible = (-log((2 * e + 1) / below) - log((2 + e) / below)) / 2  # rows 0, 1 and 2 are of one cluster
+    assert terms["bank_united_visible"].item() == pytest.approx(visible, abs=1e-5)
+    assert terms["bank_united_infrared"].item() == pytest.approx(
+        (-log((2 * e + 1) / below) - log(1 / below)) / 2, abs=1e-5
+    )
+    weights = {"intra": 1, "united": 0.5, "bank_intra": 0.25, "bank_united": 0.125}
+    sides = ("visible", "infrared")
+    expected = sum(weight * terms[f"{kind}_{side}"].item() for kind, weight in weights.items() for side in sides)
+    assert loss.item() == pytest.approx(expected)
+
+
 def test_two_ranks_compute_what_one_computes(tmp_path: Path):
     command = [
         sys.executable,
@@ -185,9 +256,10 @@ def test_two_ranks_compute_what_one_computes(tmp_path: Path):
     first = ranks.as_rank(0, 2, str(tmp_path / "store"))
     assert other.wait(100) == 0
     second = torch.load(tmp_path / "1.pt")
-    for rule, computed in first.items():
-        torch.testing.assert_close(computed, second[rule], rtol=0, atol=0)
-        torch.testing.assert_close(computed, ranks.train(rule), rtol=1e-5, atol=1e-6)
+    for name, computed in first.items():
+        torch.testing.assert_close(computed, second[name], rtol=0, atol=0)
+    for rule in ranks.RULES:
+        torch.testing.assert_close(first[rule], ranks.train(rule), rtol=1e-5, atol=1e-6)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training():

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from ecul.losses.contrastive import cluster_contrast, instance_contrast, nt_xent
+from ecul.losses.contrastive import bank_contrast, cluster_contrast, instance_contrast, nt_xent
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "memory.npz"
+LINEAGE = GOLDEN.with_name("lineage.npz")
 TAU = 0.1
 
 
@@ -195,3 +196,76 @@ def test_autocast_leaves_the_logits_in_single_precision():
     plain = cluster_contrast(embeddings, memory, labels, temperature=0.05)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(cluster_contrast(embeddings, memory, labels, temperature=0.05), plain)
+
+
+def test_the_public_losses_of_the_lineage_and_their_gradients_are_reproduced():
+    golden = {name: torch.from_numpy(array) for name, array in np.load(LINEAGE).items()}
+    inputs = golden["instance_inputs"].clone().requires_grad_()
+    values = bank_contrast(
+        normalize(inputs, dim=1),
+        golden["instance_bank"],
+        golden["instance_index"],
+        golden["instance_labels"],
+        torch.ones(len(golden["instance_bank"]), dtype=torch.bool),
+        temperature=0.05,
+    )
+    values.mean().backward()
+    torch.testing.assert_close(values.mean(), golden["instance_loss"], atol=2e-6, rtol=0)
+    torch.testing.assert_close(inputs.grad, golden["instance_grad"], atol=1e-6, rtol=0)
+    inputs = normalize(golden["cluster_inputs"], dim=1)
+    values = cluster_contrast(inputs, golden["cluster_memory"], golden["cluster_targets"], temperature=0.05)
+    torch.testing.assert_close(values.mean(), golden["cluster_loss"], atol=2e-6, rtol=0)
+
+
+def test_bank_contrast_by_hand():
+    bank, labels = unit(0, 0, 90, 180), torch.tensor([0, 0, -1, -1])
+    everything = torch.ones(4, dtype=torch.bool)
+    e, one = math.e, 1.0
+    # the anchor of row 0 has two rows of its cluster, that of row 2 (noise) only its own; similarities 1, 1, 0, -1
+    got = bank_contrast(unit(0, 0), bank, torch.tensor([0, 2]), labels, everything, temperature=1.0)
+    below = 2 * e + one + 1 / e
+    torch.testing.assert_close(got, -torch.log(torch.tensor([2 * e / below, one / below]) + 1e-6))
+    # without rows 1 and 3
+    among = torch.tensor([True, False, True, False])
+    got = bank_contrast(unit(0, 0), bank, torch.tensor([0, 2]), labels, among, temperature=1.0)
+    torch.testing.assert_close(got, -torch.log(torch.tensor([e, one]) / (e + one) + 1e-6))
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), temperature=st.sampled_from([0.005, 0.05, 1.0]))
+def test_bank_contrast_equals_a_literal_loop_with_its_gradient(seed, temperature):
+    rng = np.random.default_rng(seed)
+    bank, anchors = random_units(20, 5, seed), random_units(6, 5, seed + 1)
+    labels, among = rng.integers(-1, 4, 20), rng.random(20) < 0.6
+    index = rng.choice(20, 6)
+    among[index] = True
+
+    def literal(embeddings):
+        values = []
+        for row, at in zip(embeddings, index, strict=True):
+            share = torch.softmax(bank[among] @ row / temperature, dim=0)
+            own = (labels == labels[at]) & (labels[at] >= 0) | (np.arange(20) == at)
+            values.append(-torch.log(share[torch.from_numpy(own[among])].sum() + 1e-6))
+        return torch.stack(values)
+
+    def mine(embeddings):
+        numbers = (torch.from_numpy(array) for array in (index, labels, among))
+        return bank_contrast(embeddings, bank, *numbers, temperature=temperature)
+
+    results = []
+    for function in (mine, literal):
+        leaf = anchors.clone().requires_grad_()
+        values = function(leaf)
+        values.sum().backward()
+        results.append((values, leaf.grad))
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-9, rtol=1e-6)
+
+
+def test_bank_contrast_of_an_empty_bank_is_nothing_that_can_be_differentiated():
+    leaf = unit(0).requires_grad_()
+    none = torch.empty(0, dtype=torch.long)
+    bank_contrast(
+        leaf, unit()[:0].reshape(0, 2), torch.tensor([0]), none, none.bool(), temperature=1.0
+    ).sum().backward()
+    assert not leaf.grad.any()

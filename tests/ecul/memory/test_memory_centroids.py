@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecul.memory.centroids import cluster_means, united_means
+from ecul.memory.centroids import cluster_means, random_members, united_means
 
 
 def unit(*degrees):
@@ -75,3 +75,25 @@ def test_labels_outside_the_range_are_named(labels):
 def test_a_cluster_without_an_image_is_named():
     with pytest.raises(ValueError, match="first: 1"):
         cluster_means(unit(0, 1), torch.tensor([0, 2]), num_clusters=3)
+
+
+def test_a_random_member_is_a_member_and_each_is_drawn_some_time():
+    features, labels = torch.eye(6), torch.tensor([1, 0, -1, 1, 0, 1])
+    seen = set()
+    for seed in range(60):
+        generators = [torch.Generator().manual_seed(seed) for _ in range(2)]
+        rows, again = (random_members(features, labels, num_clusters=2, generator=source) for source in generators)
+        assert torch.equal(rows, again)
+        members = rows.argmax(dim=1)
+        assert labels[members].tolist() == [0, 1]
+        seen |= set(members.tolist())
+    assert seen == {0, 1, 3, 4, 5}
+
+
+def test_random_members_refuse_what_means_refuse():
+    source = torch.Generator()
+    assert random_members(unit(0), torch.tensor([-1]), num_clusters=0, generator=source).shape == (0, 2)
+    with pytest.raises(ValueError, match="first: 1"):
+        random_members(unit(0, 1), torch.tensor([0, 2]), num_clusters=3, generator=source)
+    with pytest.raises(ValueError, match=r"expected -1\.\.0"):
+        random_members(unit(0, 1), torch.tensor([0, 2]), num_clusters=1, generator=source)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ecul.memory.update import RULES, update_memory
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "memory.npz"
+LINEAGE = GOLDEN.with_name("lineage.npz")
 
 
 def unit(*degrees):
@@ -58,6 +59,34 @@ def test_public_rules_are_reproduced(rule, momentum):
     memory, inputs, targets = golden["memory"], golden["inputs"], golden["targets"]
     got = update_memory(memory, inputs, targets, rule=rule, momentum=float(momentum), generator=generator())
     torch.testing.assert_close(got, golden[f"{rule}_m{momentum}_memory"], atol=1e-6, rtol=0)
+
+
+def test_the_public_cluster_memory_and_instance_memory_are_reproduced():
+    golden = {name: torch.from_numpy(array) for name, array in np.load(LINEAGE).items()}
+
+    def moved(memory, kind, to, momentum):
+        inputs = torch.nn.functional.normalize(golden[f"{kind}_inputs"], dim=1)
+        return update_memory(memory, inputs, to, rule="instance", momentum=momentum, generator=generator())
+
+    got = moved(golden["cluster_memory"], "cluster", golden["cluster_targets"], float(golden["cluster_momentum"]))
+    torch.testing.assert_close(got, golden["cluster_memory_after"], atol=1e-6, rtol=0)
+    got = moved(golden["instance_bank"], "instance", golden["instance_index"], 0.0)
+    torch.testing.assert_close(got, golden["instance_bank_after"], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("rule", ["random", "hard", "mean", "instance"])
+def test_without_momentum_a_row_forgets_what_it_was(rule):
+    memory, inputs, labels, _ = random_problem(4)
+    turned = {"rule": rule, "momentum": 0.0, "generator": generator(1)}
+    present = labels.unique()[1:]
+    got = update_memory(memory, inputs, labels, **turned)
+    torch.testing.assert_close(got.norm(dim=1), torch.ones(len(memory)))
+    if rule != "hard":  # which looks at the old row to choose
+        other = update_memory(-memory, inputs, labels, **(turned | {"generator": generator(1)}))
+        assert torch.equal(got[present], other[present])
+    if rule == "instance":
+        last = [int(torch.nonzero(labels == row)[-1]) for row in present]
+        torch.testing.assert_close(got[present], inputs[last])
 
 
 def test_mean_moves_the_row_to_the_middle_of_old_and_new():
