@@ -128,9 +128,10 @@ class Config(Strict):
             raise ValueError(
                 f"memory.blend.from_epoch is {blend.from_epoch}, but stage {blend.from_stage} has {length} epochs"
             )
-        if stages.blend and self.blended_from > stages.first("blend"):
+        begin = stages.first(blend.from_stage) + blend.from_epoch - 1
+        if stages.blend and begin > stages.first("blend"):
             raise ValueError(
-                f"memories are blended from epoch {self.blended_from} on, but stages.blend begins with epoch "
+                f"memories are blended from epoch {begin} on, but stages.blend begins with epoch "
                 f"{stages.first('blend')}; lengthen stages.intra instead, or set memory.blend.from_stage to blend"
             )
 
