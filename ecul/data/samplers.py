@@ -98,17 +98,14 @@ def plan_epoch(
     intra = [ClusterMembers(intra_label, subset, camera) for subset in subsets]
     queues = [_endless(members.clusters, generator) for members in intra]
     num_clusters = batch_size // instances
-    united: list[ClusterMembers] = []
-    both: NDArray[np.integer] = np.empty(0, np.int64)
-    if united_label is not None:
-        united = [ClusterMembers(united_label, subset, camera) for subset in subsets]
-        both = np.intersect1d(united[0].clusters, united[1].clusters)
+    united = [] if united_label is None else [ClusterMembers(united_label, subset, camera) for subset in subsets]
+    both = np.intersect1d(united[0].clusters, united[1].clusters) if united else np.empty(0, np.int64)
     mixed = united_batch == "mixed"
     num_united = min(round(num_clusters * united_fraction), len(both)) if mixed else 0
     united_queue = _endless(both, generator)
-    own_queues = [_endless(members.clusters, generator) for members in united]
-    if united_batch == "own":
-        own_queues = [united_queue]
+    own_queues = [united_queue]
+    if united_batch == "own_unpaired":
+        own_queues = [_endless(members.clusters, generator) for members in united]
     for _ in range(iterations):
         shared = [next(united_queue) for _ in range(num_united)]
         chosen = [
@@ -116,9 +113,8 @@ def plan_epoch(
             + [intra[side].draw(next(queues[side]), instances, generator) for _ in range(num_clusters - num_united)]
             for side in (0, 1)
         ]
-        second = None
-        if united and not mixed:
-            second = _own_batch(united, own_queues, num_clusters, instances, generator)
+        own = united and not mixed
+        second = _own_batch(united, own_queues, num_clusters, instances, generator) if own else None
         yield BatchPlan(np.concatenate(chosen[0]), np.concatenate(chosen[1]), second)
 
 

@@ -3,6 +3,7 @@
 Shape legend: N training images, D embedding size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,31 +85,19 @@ def build_memories(
     """
     device = features.device
     modality_index, intra_label = _index(modality, device), _index(labels.intra_label, device)
-    # One generator for all memories: their order is part of what a seed means. Means leave it alone.
-    generator = runtime.torch_generator(*plan.key)
-    counts = (labels.num_visible_clusters, labels.num_infrared_clusters)
+    generator = runtime.torch_generator(*plan.key)  # the order of the memories is part of what a seed means
     sides = [(features[side], intra_label[side]) for side in (modality_index == kind for kind in Modality)]
-    visible, infrared = (
-        _initial_rows(*side, num_clusters=count, initial=plan.intra_initial, generator=generator)
-        for side, count in zip(sides, counts, strict=True)
-    )
-    blended = None
-    if plan.blend is not None:
-        (visible, infrared), blended = _blended((visible, infrared), sides, plan.blend)
+    (visible, infrared), blended = _intra_memories(sides, labels, plan, generator)
     united, positives = None, None
     united_label = torch.full_like(intra_label, -1)
     if labels.united_label is not None:
         united_label = _index(labels.united_label, device)
-        united = _initial_rows(
-            features,
-            united_label,
-            num_clusters=labels.num_united_clusters,
-            initial=plan.united_initial,
-            generator=generator,
-            modality=modality_index if plan.rules.balanced else None,
-        )
-    if labels.selected_pairs is not None and len(labels.selected_pairs):
-        positives = torch.from_numpy(positive_table(labels.selected_pairs, len(features))).to(device)
+        options = {"num_clusters": labels.num_united_clusters, "initial": plan.united_initial, "generator": generator}
+        balanced = modality_index if plan.rules.balanced else None
+        united = _initial_rows(features, united_label, modality=balanced, **options)
+    pairs = labels.selected_pairs
+    if pairs is not None and len(pairs):
+        positives = torch.from_numpy(positive_table(pairs, len(features))).to(device)
     bank_united = plan.bank_united and united is not None
     needed = positives is not None or plan.bank_intra or bank_united
     return Memories(
@@ -125,6 +114,20 @@ def build_memories(
         bank_united=bank_united,
         blended=blended,
     )
+
+
+def _intra_memories(
+    sides: Sequence[tuple[Tensor, Tensor]], labels: ClusteringResult, plan: MemoryPlan, generator: torch.Generator
+) -> tuple[tuple[Tensor, Tensor], tuple[int, int] | None]:
+    """The memories of both modalities, and how many rows of each were blended; None if none should be."""
+    counts = (labels.num_visible_clusters, labels.num_infrared_clusters)
+    visible, infrared = (
+        _initial_rows(*side, num_clusters=count, initial=plan.intra_initial, generator=generator)
+        for side, count in zip(sides, counts, strict=True)
+    )
+    if plan.blend is None:
+        return (visible, infrared), None
+    return _blended((visible, infrared), sides, plan.blend)
 
 
 def _initial_rows(
@@ -145,7 +148,7 @@ def _initial_rows(
 
 
 def _blended(
-    memories: tuple[Tensor, Tensor], sides: list[tuple[Tensor, Tensor]], blend: BlendParameters
+    memories: tuple[Tensor, Tensor], sides: Sequence[tuple[Tensor, Tensor]], blend: BlendParameters
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
     """Both memories, each blended with the images of the other modality, and how many rows of each were changed."""
     (visible, changed_visible), (infrared, changed_infrared) = (
