@@ -40,7 +40,7 @@ class StagesConfig(Strict):
 
     def at(self, epoch: int) -> tuple[StageName, int]:
         """Returns the stage of an epoch and the epoch's number within it; both count from 1, over the whole run."""
-        stage = next(name for name in _ORDER if epoch < self.first(name) + self.length(name))
+        stage: StageName = next(name for name in _ORDER if epoch < self.first(name) + self.length(name))
         return stage, epoch - self.first(stage) + 1
 
     @property
