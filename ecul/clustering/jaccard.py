@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 from ecul.clustering.sparse import ONE, SparseRows, fill_rows
 from ecul.types import FloatArray, IntArray
 
+_LONG_LIST = 3
+"""A column is postponed if it is held by more than so many times the average number of images, and at least so many:"""
+_SHORTEST_LONG_LIST = 64
+
 
 @numba.njit(cache=True, nogil=True)
 def overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched):
@@ -31,14 +35,86 @@ def jaccard_distance(overlap):
 
 
 @numba.njit(cache=True, nogil=True)
+def least_overlap(limit):
+    """Smallest overlap S, in fixed point, whose distance is at most `limit`; the distance falls as S grows."""
+    low, high = 0, ONE
+    while low < high:
+        middle = (low + high) // 2
+        if jaccard_distance(middle) <= limit:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@numba.njit(cache=True, nogil=True)
+def _value_at(column, first, last, index, value):
+    """Value of a column in a row, 0 where the row does not hold it."""
+    end = last
+    while first < last:
+        middle = (first + last) // 2
+        if index[middle] < column:
+            first = middle + 1
+        else:
+            last = middle
+    return value[first] if first < end and index[first] == column else np.int32(0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _near(image, indptr, index, value, column_ptr, column_rows, column_value, long_list, least, total, touched):
+    """Overlaps, in `total`, with every image that may share at least `least`; returns how many are in `touched`.
+
+    A column that very many images hold costs most and tells least. Where all such columns of the image together weigh
+    less than `least`, an image that shares only these is too far, so they are looked up for the others alone.
+    """
+    weight, num_long, count = np.int64(0), 0, 0
+    for entry in range(indptr[image], indptr[image + 1]):
+        if column_ptr[index[entry] + 1] - column_ptr[index[entry]] > long_list:
+            weight += value[entry]
+            num_long += 1
+    # with at least one short column left, through which the image finds itself
+    postponed = weight < least and 0 < num_long < indptr[image + 1] - indptr[image]
+    for entry in range(indptr[image], indptr[image + 1]):
+        first, last = column_ptr[index[entry]], column_ptr[index[entry] + 1]
+        if postponed and last - first > long_list:
+            continue
+        v = value[entry]
+        for place in range(first, last):
+            other = column_rows[place]
+            if total[other] == 0:
+                touched[count] = other
+                count += 1
+            total[other] += min(v, column_value[place])
+    if not postponed:
+        return count
+    possible = 0
+    for place in range(count):
+        other = touched[place]
+        if total[other] + weight < least and other != image:
+            total[other] = 0
+            continue
+        touched[possible] = other
+        possible += 1
+        for entry in range(indptr[image], indptr[image + 1]):
+            column = index[entry]
+            if column_ptr[column + 1] - column_ptr[column] > long_list:
+                shared = _value_at(column, indptr[other], indptr[other + 1], index, value)
+                total[other] += min(value[entry], shared)
+    return possible
+
+
+@numba.njit(cache=True, nogil=True)
 def _jaccard(
-    images, row, indptr, index, value, column_ptr, column_rows, column_value, eps, total, touched, out_ptr, out,
-    out_value,
+    images, row, indptr, index, value, column_ptr, column_rows, column_value, eps, long_list, total, touched, out_ptr,
+    out, out_value,
 ):  # fmt: skip
     """Rows of images[row:] while there is room; returns the row reached."""
+    least = least_overlap(eps)
     while row < len(images):
         image = images[row]
-        count = overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched)
+        count = _near(
+            image, indptr, index, value, column_ptr, column_rows, column_value, long_list, least, total, touched
+        )
         kept = 0
         for place in range(count):
             other = touched[place]
@@ -68,7 +144,8 @@ def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, images: In
     """Jaccard distances J <= eps of the given images (ECUL, EMCC step 7, docs/method.md).
 
     The diagonal and all other zeros are stored; what is not stored is farther than eps. J_ij and J_ji have the same
-    bits. Cost: for every entry of the rows, the images that share its column.
+    bits. Cost: for every entry of the rows, the images that share its column; columns that are held by many times the
+    average number of images are mostly left out of that.
 
     Args:
         fused: E of all images.
@@ -79,11 +156,12 @@ def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, images: In
     num_images = len(fused)
     total, touched = np.zeros(num_images, np.int32), np.empty(num_images, np.int32)
     limit = np.float32(eps)
+    long_list = max(_SHORTEST_LONG_LIST, _LONG_LIST * len(fused.index) // max(num_images, 1))
 
     def kernel(row: int, indptr: NDArray[np.int64], index: IntArray, value: FloatArray) -> int:
         return _jaccard(
             images, row, fused.indptr, fused.index, fused.value, inverted.indptr, inverted.index, inverted.value,
-            limit, total, touched, indptr, index, value,
+            limit, long_list, total, touched, indptr, index, value,
         )  # fmt: skip
 
     return fill_rows(kernel, len(images), entries_per_row=32, dtype=np.float32)

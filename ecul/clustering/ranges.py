@@ -10,7 +10,14 @@ from ecul.clustering.fusion import extend_rows
 from ecul.clustering.jaccard import jaccard_rows
 from ecul.clustering.presets import Recipe, merged_lists
 from ecul.clustering.search.lists import NeighborLists, concatenate_lists, lowest_neighbors, within_reach
-from ecul.clustering.sparse import SparseRows, concatenate_rows, first_columns, inverted_index, map_ranges, map_rows
+from ecul.clustering.sparse import (
+    SparseRows,
+    concatenate_rows,
+    first_heavy_columns,
+    inverted_index,
+    map_ranges,
+    map_rows,
+)
 from ecul.types import FeatureBank
 
 
@@ -41,7 +48,7 @@ def extend_range(
 ) -> SparseRows:
     """Fused and filtered encodings E of images start..stop-1; see `extend_rows`."""
     kernel = partial(extend_rows, encoding, lists, recipe)
-    return map_rows(kernel, first_columns(encoding, start, stop), start, num_threads=num_threads)
+    return map_rows(kernel, first_heavy_columns(encoding, start, stop), start, num_threads=num_threads)
 
 
 def jaccard_range(
@@ -49,7 +56,7 @@ def jaccard_range(
 ) -> SparseRows:
     """Jaccard distances J <= eps of images start..stop-1; see `jaccard_rows`."""
     kernel = partial(jaccard_rows, fused, inverted, eps)
-    return map_rows(kernel, first_columns(fused, start, stop), start, num_threads=num_threads)
+    return map_rows(kernel, first_heavy_columns(fused, start, stop), start, num_threads=num_threads)
 
 
 def joined(*parts: SparseRows) -> SparseRows:

@@ -88,11 +88,33 @@ def fill_rows(kernel: RowKernel, num_rows: int, *, entries_per_row: int, dtype: 
     return SparseRows(indptr, index[:used].copy(), value[:used].copy())
 
 
-def first_columns(rows: SparseRows, start: int, stop: int) -> NDArray[np.integer[Any]]:
-    """The lowest column of rows start..stop-1, a key for `map_rows`: images of one person often share it."""
-    if not len(rows.index):
-        return np.zeros(stop - start, np.int32)
-    return rows.index[np.minimum(rows.indptr[start:stop], len(rows.index) - 1)]
+@numba.njit(cache=True, nogil=True)
+def _first_heavy(indptr, index, value, start, keys):
+    for row in range(len(keys)):
+        first, last = indptr[start + row], indptr[start + row + 1]
+        weight = np.int64(0)
+        for entry in range(first, last):
+            weight += value[entry]
+        for entry in range(first, last):
+            if value[entry] * np.int64(last - first) >= weight:
+                keys[row] = index[entry]
+                break
+
+
+def first_heavy_columns(rows: SparseRows, start: int, stop: int) -> IntArray:
+    """The lowest column of rows start..stop-1 whose weight is at least the row's mean, a key for `map_rows`.
+
+    Images of one person often share it. Strangers, of which a large set has more, weigh less than the mean, so they do
+    not set it. An empty row gets 0.
+
+    Args:
+        rows: int32 weights.
+        start: first row.
+        stop: row after the last.
+    """
+    keys = np.zeros(stop - start, np.int32)
+    _first_heavy(rows.indptr, rows.index, rows.value, start, keys)
+    return keys
 
 
 @numba.njit(cache=True, nogil=True)

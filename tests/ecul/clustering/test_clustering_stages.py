@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ecul.bench.simulate import even_counts, modality_of_groups, simulate_bank
+from ecul.clustering import jaccard
 from ecul.clustering.dbscan import dbscan_labels
 from ecul.clustering.encoding import weight_of
 from ecul.clustering.jaccard import jaccard_rows, pair_jaccard
@@ -11,7 +12,15 @@ from ecul.clustering.presets import build_recipe
 from ecul.clustering.ranges import encode_range, encoding_inputs, extend_range, jaccard_range
 from ecul.clustering.search.search import search
 from ecul.clustering.selection import other_modality_spec, select_pairs
-from ecul.clustering.sparse import ONE, SparseRows, concatenate_rows, fill_rows, inverted_index, row_ranges
+from ecul.clustering.sparse import (
+    ONE,
+    SparseRows,
+    concatenate_rows,
+    fill_rows,
+    first_heavy_columns,
+    inverted_index,
+    row_ranges,
+)
 from ecul.types import SelectionParameters
 from tests.ecul.clustering.small import PRESETS, angles, parameters
 
@@ -34,6 +43,13 @@ def fused_of(bank, recipe):
     inputs = encoding_inputs(lists, recipe)
     encoding = encode_range(bank, inputs, recipe, None, 0, len(bank))
     return extend_range(encoding, lists, recipe, None, 0, len(bank))
+
+
+def fill_rows_of(rows):
+    """Sparse rows of weights, each given as {column: weight}."""
+    indptr = np.cumsum([0, *map(len, rows)])
+    index = np.array([column for row in rows for column in row], np.int32)
+    return SparseRows(indptr, index, in_fixed_point(*(weight for row in rows for weight in row.values())))
 
 
 def same_rows(first, second):
@@ -80,6 +96,33 @@ def test_jaccard_is_symmetric_and_pairs_have_its_bits(bank):
     off = entries.row != entries.col
     pairs = np.stack([entries.row, entries.col], axis=1)[off].astype(np.int32)
     np.testing.assert_array_equal(pair_jaccard(fused, pairs), entries.data[off])
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.3, 0.6, 0.95])
+def test_columns_that_many_images_hold_change_the_cost_alone(bank, eps, monkeypatch):
+    recipe = build_recipe(bank, parameters("emcc"))
+    fused = fused_of(bank, recipe)
+    inverted = inverted_index(fused, len(bank))
+    graphs = []
+    for share, least in ((10**6, 10**6), (1, 0), (0, 0), (2, 8)):  # none postponed; long ones; all; some
+        monkeypatch.setattr(jaccard, "_LONG_LIST", share)
+        monkeypatch.setattr(jaccard, "_SHORTEST_LONG_LIST", least)
+        graphs.append(jaccard_range(fused, inverted, eps, 1, 0, len(bank)))
+    for graph in graphs[1:]:
+        same_rows(graph, graphs[0])
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.001, 0.3, 0.6, 0.999])
+def test_the_least_overlap_is_the_border(eps):
+    least = jaccard.least_overlap(np.float32(eps))
+    assert jaccard.jaccard_distance(least) <= np.float32(eps)
+    assert least == 0 or jaccard.jaccard_distance(least - 1) > np.float32(eps)
+
+
+def test_a_row_is_visited_by_its_first_heavy_column():
+    rows = fill_rows_of([{0: 0.1, 3: 0.5, 5: 0.4}, {}, {2: 1.0}])
+    assert first_heavy_columns(rows, 0, 3).tolist() == [3, 0, 2]
+    assert first_heavy_columns(rows, 2, 3).tolist() == [2]
 
 
 def test_rows_that_outgrow_their_room_are_kept_whole():
