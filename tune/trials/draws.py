@@ -6,16 +6,20 @@ sweeps over the same people see the same draws, so that differences of trials ar
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-
-from ecul.types import IntArray
+from numpy.typing import NDArray
 
 _SEED = 20_251  # fixed: the draws must be the same for every trial
 _FEWEST_PEOPLE = 4  # a half of fewer is one person
 
+Positions = NDArray[np.integer[Any]]
 
-def over_draws(score: Callable[[IntArray], dict[str, float]], identity: IntArray, draws: int) -> dict[str, float]:
+
+def over_draws(
+    score: Callable[[Positions], dict[str, float]], identity: NDArray[np.integer[Any]], draws: int
+) -> dict[str, float]:
     """Returns each metric's mean over the draws, and its standard deviation as `NAME_std`.
 
     Args:
@@ -31,7 +35,7 @@ def over_draws(score: Callable[[IntArray], dict[str, float]], identity: IntArray
     return {name: float(value.mean()) for name, value in values.items()} | spread
 
 
-def _draw(identity: IntArray, draws: int) -> Iterator[IntArray]:
+def _draw(identity: NDArray[np.integer[Any]], draws: int) -> Iterator[Positions]:
     """Positions of the images of a random half of the people, once a draw."""
     people = np.unique(identity)
     rng = np.random.default_rng(_SEED)

@@ -14,7 +14,7 @@ from ecul.types import ClusteringParameters, FeatureBank, IntArray, Modality
 from tune.objectives import f1, label_free_metrics
 from tune.roles import intra_parameters, united_parameters
 from tune.trials.bank import TuningBank
-from tune.trials.draws import over_draws
+from tune.trials.draws import Positions, over_draws
 from tune.trials.result import trial_result
 from tune.trials.settings import trial_config
 
@@ -87,7 +87,7 @@ def _validation(
         by_modality[modality] = np.full(len(bank), -1, np.int32)
         by_modality[modality][rows] = found.labels
 
-    def scores(rows: IntArray) -> dict[str, float]:
+    def scores(rows: Positions) -> dict[str, float]:
         quality = label_quality(united.labels[rows], identity[rows], bank.modality[rows])
         metrics = {
             "validation_pair_f1": f1(quality["pair_precision"], quality["pair_recall"]),

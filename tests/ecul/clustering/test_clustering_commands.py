@@ -100,8 +100,9 @@ def test_bad_numbers_are_refused(arrays, save, tmp_path, options):
 
 
 def test_unwritable_output_is_named(arrays, save, tmp_path):
-    with pytest.raises(EculError, match="cannot write"):
-        run("cluster", save(arrays), "--out", tmp_path / "nowhere" / "labels.npz")
+    (tmp_path / "file").touch()
+    with pytest.raises(EculError, match="cannot"):
+        run("cluster", save(arrays), "--out", tmp_path / "file" / "labels.npz")
 
 
 @pytest.mark.parametrize("preset", ["emcc", "kreciprocal"])
