@@ -1,0 +1,82 @@
+"""Each shipped recipe and baseline runs from its first epoch to its evaluation, on small synthetic data."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ecul.clustering.pipeline import cluster_epoch
+from ecul.config import Config
+from ecul.data.synthetic import synthesize
+from ecul.engine.checkpoints import LocalStore
+from ecul.engine.fit import fit
+from ecul.engine.run_directory import RunDirectory, read_records
+from ecul.settings import config_tree, load_config
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+TINY = {
+    "data.height": 32,
+    "data.width": 16,
+    "data.crop_padding": 2,
+    "model.backbone": "small",
+    "model.weights": "synthetic",
+    "model.non_local": False,
+    "stages.iterations": 2,
+    "batch.batch_size": 8,
+    "batch.instances": 2,
+    "evaluation.every": 0,
+    "runtime.device": "cpu",
+}
+INTRA = {"loss/intra_visible", "loss/intra_infrared"}
+UNITED = INTRA | {"loss/united"}
+BLENDED = INTRA | {"blend/visible_rows", "blend/infrared_rows"}
+RECIPES = {
+    "sysu": {1: INTRA, 2: UNITED | {"loss/instance"}},
+    "regdb": {1: INTRA, 2: UNITED | {"loss/instance"}},
+    "baselines/intra-only": {1: INTRA},
+    "baselines/adca-like": {1: INTRA, 1.5: BLENDED},
+    "baselines/pca-like": {1: INTRA, 2: UNITED},
+    "baselines/bmil-like": {1: INTRA, 2: UNITED},
+}
+"""{file: {stage: what its records hold}}; a stage that is not named has no epochs."""
+SMALL = {"intra": {"eps": 0.5, "k1": 8, "k2": 2, "k3": 4}, "united": {"eps": 0.45, "k1": 12, "k2": 4, "k3": 12}}
+
+
+@pytest.fixture(scope="module")
+def tiny_regdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "regdb"
+    synthesize(folder, layout="regdb", num_identities=12, num_test_identities=6, height=32, width=16, seed=3)
+    return folder
+
+
+def small_numbers(config: Config) -> dict[str, object]:
+    """Changes that let the recipe's distances find clusters among twelve people, seen by an untrained network."""
+    changes: dict[str, object] = {}
+    for section, values in SMALL.items():
+        whole = config_tree(config)["clustering"][section]
+        schedule = whole.get("schedule", {})
+        for name in values.keys() & whole.keys():
+            changes[f"clustering.{section}.{name}"] = values[name]
+        for stage, moves in schedule.items() if section == "intra" else [("", schedule)]:
+            for name in values.keys() & {name for name, move in moves.items() if "first" in move}:
+                path = ".".join(filter(None, ("clustering", section, "schedule", stage, name, "first")))
+                changes[path] = values[name]
+    return changes
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_through_all_its_stages(name: str, tiny_sysu: Path, tiny_regdb: Path, tmp_path: Path):
+    path = CONFIGS / f"{name}.yaml"
+    shipped = load_config(path)
+    lengths = {f"stages.{stage}": min(shipped.stages.length(stage), 1) for stage in ("intra", "blend", "united")}
+    root = tiny_regdb if shipped.data.layout == "regdb" else tiny_sysu
+    protocols = {"evaluation.protocols": ["sysu_all_single" if root == tiny_sysu else "regdb_visible_to_infrared"]}
+    config = load_config(path, TINY | {"data.root": str(root)} | protocols | lengths | small_numbers(shipped))
+    reporter, store = RunDirectory(tmp_path), LocalStore(tmp_path)
+    fit(config, clustering_fn=partial(cluster_epoch, num_threads=1), reporter=reporter, store=store)
+    records = read_records(tmp_path)
+    assert [record["stage"] for record in records] == list(RECIPES[name])
+    assert "evaluation/map" in records[-1]
+    for record in records:
+        assert record["fallbacks"] == 0
+        assert RECIPES[name][record["stage"]] <= set(record)
