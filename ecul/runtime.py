@@ -54,25 +54,49 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def gather_rows(rows: Tensor, *, dim: int = 0) -> Tensor:
-    """Returns the tensors of all ranks joined along `dim` in rank order; all must have the same shape."""
-    if world_size() == 1:
-        return rows
+def gather_rows(rows: Tensor) -> Tensor:
+    """Returns the tensors of all ranks joined in rank order; all must have the same shape."""
+    return rows if world_size() == 1 else torch.cat(_gathered(rows))
+
+
+def gather_dealt(rows: Tensor, *, dim: int) -> Tensor:
+    """Returns the tensors of all ranks, joined along `dim` in the order in which its rows were dealt to them in turn.
+
+    Row i of the whole is row i // W of rank i % W, where W is the number of ranks; all have equally many.
+    """
+    return rows if world_size() == 1 else torch.stack(_gathered(rows), dim=dim + 1).flatten(dim, dim + 1)
+
+
+def _gathered(rows: Tensor) -> list[Tensor]:
+    rows = rows.contiguous()
     parts = [torch.empty_like(rows) for _ in range(world_size())]
-    dist.all_gather(parts, rows.contiguous())
-    return torch.cat(parts, dim=dim)
+    dist.all_gather(parts, rows)
+    return parts
 
 
-def gather_uneven_rows(rows: Tensor) -> Tensor:
-    """Returns the tensors (n_r, D) of all ranks joined in rank order, on the same device; n_r may differ."""
+def own_share(num_rows: int) -> slice:
+    """Returns this rank's of equal consecutive shares; the last ranks may have less, or nothing."""
+    share = -(-num_rows // world_size())
+    return slice(min(rank() * share, num_rows), min((rank() + 1) * share, num_rows))
+
+
+def gather_shares(rows: Tensor, num_rows: int) -> Tensor:
+    """Returns all rows from each rank's share (`own_share`), on the same device.
+
+    The whole is held once, beside the rank's own share.
+
+    Args:
+        rows: this rank's.
+        num_rows: of all ranks.
+    """
     if world_size() == 1:
         return rows
-    sizes = gather_rows(torch.tensor([len(rows)], device=rows.device)).tolist()
-    # all_gather needs equal shapes: pad to the longest, then cut.
-    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
-    padded[: len(rows)] = rows
-    parts = gather_rows(padded).split(max(sizes))
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+    share = -(-num_rows // world_size())
+    if len(rows) < share:  # all ranks must give equally much; the padding is at the end of the whole
+        rows = torch.cat([rows, rows.new_zeros((share - len(rows), *rows.shape[1:]))])
+    whole = rows.new_empty((world_size() * share, *rows.shape[1:]))
+    dist.all_gather_into_tensor(whole, rows.contiguous())
+    return whole[:num_rows]
 
 
 def on_main(work: Callable[[], T]) -> T:

@@ -50,9 +50,10 @@ class ModelConfig(Strict):
     file of `ecul pretrain` or `ecul export`."""
     non_local: bool = False
     """agw_resnet50: add AGW's non-local blocks. More memory and time; the public unsupervised codes leave them out."""
-    batch_norm: Literal["local", "sync", "frozen"] = "local"
-    """Batch statistics per process (`local`), over all processes (`sync`, GPUs only), or none (`frozen`). `local` is
-    fastest, but several workers then compute something else than one."""
+    batch_norm: Literal["auto", "local", "sync", "frozen"] = "auto"
+    """Batch statistics per process (`local`), over all processes (`sync`, GPUs only), or none (`frozen`); `auto` =
+    `sync` on several GPUs, else `local`. `local` saves an exchange in each layer, but several workers then compute
+    something else than one."""
 
     @model_validator(mode="after")
     def _weights_exist_for_backbone(self) -> Self:

@@ -14,15 +14,17 @@ Loaded = tuple[BatchPlan, Tensor, Tensor]
 
 
 def local_slice(size: int, *, rank: int, world_size: int) -> slice:
-    """Rows of a global batch that belong to a rank: contiguous and equal.
+    """Rows of a global batch that belong to a rank: every `world_size`-th, dealt in turn.
+
+    A plan lists cluster after cluster, so each rank gets a part of every cluster (docs/method.md, "An epoch, step by
+    step"): batch statistics of its part are those of the same mix of clusters.
 
     Raises:
         ValueError: the batch does not divide evenly.
     """
     if size % world_size:
         raise ValueError(f"a batch of {size} images cannot be split over {world_size} workers; use a multiple")
-    part = size // world_size
-    return slice(rank * part, (rank + 1) * part)
+    return slice(rank, size, world_size)
 
 
 def load_batches(

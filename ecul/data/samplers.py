@@ -1,6 +1,6 @@
 """Which images enter each step: clusters x instances of both modalities, for the global batch.
 
-Every worker draws the same plan from the same generator and takes its own slice.
+Every worker draws the same plan from the same generator and takes its own part of it.
 """
 
 from collections.abc import Iterator, Sequence

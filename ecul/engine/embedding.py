@@ -29,9 +29,7 @@ def embed_images(
         autocast: use bfloat16 on a GPU.
     """
     num_images = len(samples)
-    # Equal consecutive shares; the last ranks may have less, or nothing.
-    share = -(-num_images // runtime.world_size())
-    positions = np.arange(num_images)[runtime.rank() * share : (runtime.rank() + 1) * share]
+    positions = np.arange(num_images)[runtime.own_share(num_images)]
     model.eval()
     progress = Progress("embedding images", total=len(positions), shown=runtime.is_main())
 
@@ -50,4 +48,4 @@ def embed_images(
         )
     if not len(positions):
         features = torch.empty((0, model.embedding_dim), device=device)
-    return runtime.gather_uneven_rows(features)
+    return runtime.gather_shares(features, num_images)

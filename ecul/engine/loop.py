@@ -12,6 +12,7 @@ from ecul import runtime
 from ecul.data.batches import Loaded, load_batches, local_slice
 from ecul.data.samplers import BatchPlan
 from ecul.data.transforms import augment, draw_augmentation
+from ecul.engine.batch_norm import average_batch_norm
 from ecul.engine.loss import SUMMED_KINDS
 from ecul.engine.memories import Memories, StepBatch
 from ecul.engine.random_keys import view_key
@@ -109,6 +110,7 @@ def optimise(
             if runtime.is_main():
                 session.reporter.progress(epoch, step, config.stages.iterations)
     watch.finish()
+    average_batch_norm(state.model)
     seconds = time.perf_counter() - start
     means = _means(sums, config.stages.iterations)
     images = 3 * config.batch.batch_size * num_batches

@@ -4,7 +4,9 @@ Shape legend: N training images, D embedding size, B global images of a modality
 embeddings (two views of n visible images, then n infrared images).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +128,7 @@ class _Gathered:
 def _gathered(embeddings: Float[Tensor, "S D"], batch: StepBatch) -> _Gathered:
     # Each rank holds n rows of every view. Gathering along the second axis keeps a view's rows together and in the
     # order of the global batch, so that the result does not depend on the number of ranks.
-    views = runtime.gather_rows(embeddings.view(3, len(batch.infrared), -1), dim=1)
+    views = runtime.gather_dealt(embeddings.view(3, len(batch.infrared), -1), dim=1)
     device = embeddings.device
     return _Gathered(
         visible=torch.from_numpy(batch.visible_positions).to(device, non_blocking=True).repeat(2),
@@ -176,6 +178,17 @@ def update_memories(
     if memories.instances is not None:
         rule, momentum = memories.rules.instances
         options |= {"rule": rule, "momentum": momentum}
-        rows = torch.cat([part.rows for part in parts])
-        positions = torch.cat([part.positions for part in parts])
-        memories.instances = update_memory(memories.instances, rows, positions, **options)
+        _move_instances(memories.instances, torch.cat([part.rows for part in parts]), batch, options)
+
+
+def _move_instances(
+    instances: Float[Tensor, "N D"], rows: Tensor, batch: StepBatch, options: Mapping[str, Any]
+) -> None:
+    """Moves the step's own images in place; the cost of a step must not grow with the data."""
+    positions = [(np.tile(part.visible_positions, 2), part.infrared_positions) for part in batch.parts]
+    # On the host, where the positions are: torch.unique would make it wait for the device.
+    touched, place = (
+        torch.from_numpy(found).to(instances.device, non_blocking=True)
+        for found in np.unique(np.concatenate([side for sides in positions for side in sides]), return_inverse=True)
+    )
+    instances.index_copy_(0, touched, update_memory(instances[touched], rows, place, **options))

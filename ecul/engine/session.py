@@ -12,6 +12,7 @@ from ecul.config import Config
 from ecul.data.dataset import ReidDataset, open_dataset
 from ecul.data.images import ImageStore
 from ecul.data.layouts import protocols_of
+from ecul.engine.batch_norm import batch_norm_kind
 from ecul.engine.interfaces import ClusteringFn, Reporter
 from ecul.engine.optim import build_optimizer
 from ecul.engine.state import TrainState
@@ -117,9 +118,11 @@ def for_training(model: DualStream, config: Config, device: torch.device) -> nn.
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     network: nn.Module = model
     if runtime.world_size() > 1:
-        if config.model.batch_norm == "sync":
+        if batch_norm_kind(config.model, device) == "sync":
             if device.type != "cuda":
                 raise ConfigError(f"model.batch_norm=sync needs GPUs, got {device.type}; use local or frozen")
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         network = DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
+        # Else rank 0's images alone would make the running statistics (ecul.engine.batch_norm). They start equal.
+        network.broadcast_buffers = False
     return torch.compile(network) if config.runtime.compile else network  # pyright: ignore[reportReturnType]

@@ -224,6 +224,6 @@ def test_batches_come_in_order_and_sliced(files: list[str]):
 
 
 def test_an_uneven_split_is_refused():
-    assert local_slice(8, rank=1, world_size=4) == slice(2, 4)
+    assert list(range(8))[local_slice(8, rank=1, world_size=4)] == [1, 5]
     with pytest.raises(ValueError, match="6 images cannot be split over 4"):
         local_slice(6, rank=0, world_size=4)

@@ -1,9 +1,11 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecul.data.batches import local_slice
 from ecul.data.samplers import ClusterMembers, plan_bootstrap, plan_epoch
 
 MODALITY = np.repeat([0, 1], 20).astype(np.int32)
@@ -99,6 +101,18 @@ def test_equal_generators_give_equal_plans(seed: int):
     for first, second in zip(plans(seed=seed), plans(seed=seed), strict=True):
         assert (first.visible == second.visible).all()
         assert (first.infrared == second.infrared).all()
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4, 8])
+def test_every_rank_gets_the_same_mix_of_united_and_other_clusters(world_size: int):
+    united = np.where(INTRA < 2, INTRA, -1).astype(np.int32)
+    for plan in plans(united):
+        for positions in (plan.visible, plan.infrared):
+            parts = [positions[local_slice(8, rank=rank, world_size=world_size)] for rank in range(world_size)]
+            assert sorted(np.concatenate(parts).tolist()) == sorted(positions.tolist())
+            clusters = [np.unique(INTRA[part], return_counts=True)[1].tolist() for part in parts]
+            if world_size <= 4:  # four images a cluster
+                assert clusters == [[4 // world_size] * 2] * world_size
 
 
 def test_bootstrap_draws_images_of_both_modalities():

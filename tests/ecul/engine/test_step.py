@@ -18,6 +18,7 @@ from ecul.engine.memories import Memories, StepBatch, UpdateRules, update_memori
 from ecul.engine.step import FiniteWatch
 from ecul.errors import TrainingError
 from ecul.losses.contrastive import instance_contrast
+from ecul.memory.update import update_memory
 from tests.ecul.engine import ranks
 
 NEAR, FAR = log(1 + exp(-1)), log(1 + exp(1))  # -log softmax of the right one of two orthogonal rows, temperature 1
@@ -240,6 +241,27 @@ def test_terms_against_all_instances_are_means_over_all_images():
     sides = ("visible", "infrared")
     expected = sum(weight * terms[f"{kind}_{side}"].item() for kind, weight in weights.items() for side in sides)
     assert loss.item() == pytest.approx(expected)
+
+
+def test_the_instance_memory_moves_in_the_batch_s_rows_as_it_would_as_a_whole(monkeypatch: pytest.MonkeyPatch):
+    memories, batch = ranks.memories("mean"), ranks.batch(1, slice(0, ranks.BATCH))
+    generator = torch.Generator().manual_seed(2)
+    embeddings = ranks.unit(3 * ranks.BATCH, generator)
+    positions = torch.from_numpy(np.concatenate([np.tile(batch.visible_positions, 2), batch.infrared_positions]))
+    assert memories.instances is not None
+    rule, momentum = memories.rules.instances
+    options: Any = {"rule": rule, "momentum": momentum, "generator": torch.Generator()}
+    whole = update_memory(memories.instances, embeddings, positions, **options)
+    moved: list[int] = []
+
+    def counting(memory: torch.Tensor, *rest: Any, **options: Any) -> torch.Tensor:
+        moved.append(len(memory))
+        return update_memory(memory, *rest, **options)
+
+    monkeypatch.setattr("ecul.engine.memories.update_memory", counting)
+    update_memories(memories, embeddings, batch, key=(0,))
+    assert torch.equal(memories.instances, whole)
+    assert moved[-1] == 2 * ranks.BATCH < len(whole)  # rows of the batch, not of the data set
 
 
 def test_two_ranks_compute_what_one_computes(tmp_path: Path):
