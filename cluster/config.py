@@ -28,19 +28,32 @@ class ClusteringTaskConfig(Strict):
     `num_cpus`, or all cores of the machine when it borrows."""
     shards: int = Field(1, ge=1, le=1024)
     """Row ranges that search and encoding are divided into, each a task; 1 = one task does everything. Use it from 4
-    on, or if one machine lacks the memory: the search then computes twice the products."""
+    on, or if one machine lacks the memory: the search then computes twice the products. Shards use no GPU."""
     strategy: Literal["DEFAULT", "SPREAD"] = "DEFAULT"
     """Ray's scheduling strategy: `DEFAULT` (near the data) or `SPREAD` (over the nodes)."""
     resources: dict[str, float] = Field(default_factory=dict)
     """Custom resources, such as {highmem: 1}, that put the task on chosen nodes."""
     borrow: bool | None = None
-    """Use the CPUs of the waiting workers instead of reserving some; null = only with `--address local`. Right on one
-    machine and on GPU nodes with many cores."""
+    """Use the CPUs of the waiting workers, and rank 0's GPU, instead of reserving some; null = only with `--address
+    local`. Right on one machine and on GPU nodes with many cores."""
+    borrow_after_s: float | None = Field(60, ge=0)
+    """If what the task reserves is not free for so many seconds, it borrows instead (see `borrow`), with a warning, and
+    leaves `resources` out; null = wait until `timeout_s`. Less saves waiting on a busy cluster; more, or null, is
+    for a rank 0 without the memory for it, or a cluster that must grow first."""
     max_retries: int = Field(3, ge=0)
     """How often the clustering of an epoch is restarted after a process or node was lost."""
     timeout_s: float = Field(1500, gt=0)
     """Longest wait for an epoch's clustering in seconds, with the wait for resources. After it the run ends with an
     error."""
+
+    @model_validator(mode="after")
+    def _shards_use_no_gpu(self) -> Self:
+        if self.shards > 1 and self.num_gpus:
+            raise ValueError(
+                f"shards={self.shards} with num_gpus={self.num_gpus:g}: shards search on CPUs, so the GPUs would idle; "
+                "use shards=1 or num_gpus=0"
+            )
+        return self
 
 
 class ClusterConfig(Strict):
@@ -86,6 +99,11 @@ class ClusterConfig(Strict):
     def _parts_fit(self) -> Self:
         if self.min_workers < 1 or self.max_workers < self.min_workers:
             raise ValueError(f"num_workers must be at least 1, or [fewest, most] in order; got {self.num_workers}")
+        if not self.cpu and self.gpus_per_worker < 1 and self.max_workers > 1:
+            raise ValueError(
+                f"gpus_per_worker is {self.gpus_per_worker:g} with several workers: they would share a GPU, which NCCL "
+                "refuses; use 1, or one worker"
+            )
         if self.process_group_timeout_s <= self.clustering.timeout_s:
             raise ValueError(
                 f"process_group_timeout_s ({self.process_group_timeout_s}) must be more than clustering.timeout_s "

@@ -1,4 +1,8 @@
-"""The epoch's clustering as a Ray task: the features go to the object store once, compact labels come back."""
+"""The epoch's clustering as a Ray task: the features go to the object store once, compact labels come back.
+
+The other workers wait meanwhile, so their CPUs are free for it in any case. A task whose own resources others hold
+therefore runs on those CPUs instead, and no two runs can wait for each other.
+"""
 
 import logging
 import time
@@ -9,15 +13,28 @@ from typing import Any
 import ray
 import ray.exceptions
 
+from cluster.attempt import Attempt
 from cluster.config import ClusteringTaskConfig
 from cluster.failures import LOST, describe
+from cluster.gpus import free_gpu_memory
 from cluster.sharded_clustering import TaskGraph
-from cluster.task_resources import hide_gpus, task_options, task_threads, use_threads
+from cluster.task_resources import (
+    borrowing,
+    can_wait_in_vain,
+    hide_gpus,
+    resolved,
+    task_options,
+    task_threads,
+    use_threads,
+)
 from ecul.errors import TrainingError
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
 
 log = logging.getLogger(__name__)
 _NOTICE_S = 30.0
+_POLL_S = 1.0
+_BRIEF_S = 2.0
+"""How long an epoch waits for resources that were not free in the epoch before."""
 
 
 def cluster_bank(
@@ -35,7 +52,10 @@ def cluster_bank(
     from ecul.clustering.pipeline import cluster_epoch
 
     start = time.perf_counter()
-    result = cluster_epoch(bank, request, num_threads=task_threads(config))
+    try:
+        result = cluster_epoch(bank, request, num_threads=task_threads(config))
+    finally:
+        free_gpu_memory()
     return result, time.perf_counter() - start
 
 
@@ -46,22 +66,29 @@ def import_engine(config: ClusteringTaskConfig) -> None:
     import ecul.clustering.pipeline  # noqa: F401
 
 
+class _NoRoomError(Exception):
+    """No task of an attempt could begin in time."""
+
+
 class RemoteClustering:
     """A `ClusteringFn` that runs the clustering as a task somewhere in the cluster."""
 
     def __init__(self, config: ClusteringTaskConfig, warn: Callable[[str], None]) -> None:
-        """Starts nothing yet.
+        """Starts nothing yet. Called in the worker that will wait.
 
         Args:
             config: resources, retries and time limit of the task.
-            warn: receives a message for each lost process.
+            warn: receives a message for each lost process, and where the task borrows what it could not reserve.
         """
-        self._config = config
+        self._config = resolved(config)
         self._warn = warn
+        self._patience = config.borrow_after_s
+        self._warm_up: Any = None
 
     def warm_up(self) -> None:
         """Starts a task's process while the data is opened and first embedded; nothing waits for it."""
-        ray.remote(import_engine).options(**task_options(self._config, "clustering")).remote(self._config)
+        task = ray.remote(import_engine).options(**task_options(self._config, "clustering"))
+        self._warm_up = task.remote(self._config)
 
     def __call__(self, bank: FeatureBank, request: ClusteringRequest) -> ClusteringResult:
         """Returns the epoch's pseudo-labels, with times and size of the transfer among the diagnostics.
@@ -72,7 +99,7 @@ class RemoteClustering:
         deadline = time.monotonic() + self._config.timeout_s
         for attempt in range(self._config.max_retries + 1):
             try:
-                return self._once(bank, request, deadline, attempt)
+                return self._somewhere(bank, request, deadline, attempt)
             except LOST as error:
                 self._warn(f"clustering attempt {attempt + 1} was lost ({describe(error)}); trying again")
         raise TrainingError(
@@ -80,47 +107,103 @@ class RemoteClustering:
             "give it a larger machine (clustering.resources) or raise clustering.shards"
         )
 
-    def _once(self, bank: FeatureBank, request: ClusteringRequest, deadline: float, attempt: int) -> ClusteringResult:
+    def _somewhere(
+        self, bank: FeatureBank, request: ClusteringRequest, deadline: float, attempt: int
+    ) -> ClusteringResult:
+        """Clusters on resources of its own if they are free soon enough, else on those of the workers that wait."""
         start = time.perf_counter()
-        wait = self._wait_until(deadline)
-        if self._config.shards > 1:
-            from ecul.clustering.pipeline import cluster_epoch
+        patience = self._patience if can_wait_in_vain(self._config) else None
+        try:
+            result = self._once(bank, request, self._config, deadline, attempt, start, patience)
+        except _NoRoomError:
+            if self._warm_up is not None:
+                ray.cancel(self._warm_up)
+            state = f"needs {_needs(self._config)}; {_free()}"
+            if self._patience == self._config.borrow_after_s:
+                self._warn(
+                    f"the clustering could not begin within clustering.borrow_after_s={patience:g} s ({state}); it "
+                    "uses the CPUs of the waiting workers instead, until there is room again"
+                )
+                self._patience = min(_BRIEF_S, self._patience or 0.0)
+            else:
+                log.info("the clustering borrows again: %s", state)
+            return self._once(bank, request, borrowing(self._config), deadline, attempt, start, None)
+        self._patience = self._config.borrow_after_s
+        return result
 
-            graph = TaskGraph(self._config, wait)
-            result = cluster_epoch(bank, request, graph)
-            put_seconds = graph.put_seconds
-            seconds = time.perf_counter() - start - put_seconds
-        else:
-            reference = ray.put(bank)
-            put_seconds = time.perf_counter() - start
-            task = ray.remote(cluster_bank).options(**task_options(self._config, "clustering"))
-            result, seconds = wait(task.remote(reference, request, self._config))
-        total = time.perf_counter() - start
+    def _once(
+        self,
+        bank: FeatureBank,
+        request: ClusteringRequest,
+        config: ClusteringTaskConfig,
+        deadline: float,
+        attempt: int,
+        start: float,
+        patience: float | None,
+    ) -> ClusteringResult:
+        tasks = Attempt(task_options(config, "clustering"))
+        wait = self._wait_until(deadline, config, tasks, patience)
+        put_start = time.perf_counter()
+        try:
+            if config.shards > 1:
+                from ecul.clustering.pipeline import cluster_epoch
+
+                graph = TaskGraph(config, tasks, wait)
+                result = cluster_epoch(bank, request, graph)
+                put_seconds = graph.put_seconds
+                seconds = time.perf_counter() - put_start - put_seconds
+            else:
+                reference = ray.put(bank)
+                put_seconds = time.perf_counter() - put_start
+                result, seconds = wait(tasks.submit(cluster_bank, reference, request, config))
+        finally:
+            tasks.end()
         transfer = {
             "task/put_seconds": put_seconds,
             "task/seconds": seconds,
-            "task/overhead_seconds": total - seconds,
+            "task/overhead_seconds": time.perf_counter() - start - seconds,
             "task/object_mib": bank.features.nbytes / 2**20,
             "task/attempts": attempt + 1.0,
+            "task/borrowed": float(bool(config.borrow)),
         }
         return replace(result, diagnostics=dict(result.diagnostics) | transfer)
 
-    def _wait_until(self, deadline: float) -> Callable[[Any], Any]:
-        """Returns a `ray.get` that logs once what it waits for, and raises at the deadline."""
+    def _wait_until(
+        self, deadline: float, config: ClusteringTaskConfig, tasks: Attempt, patience: float | None
+    ) -> Callable[[Any], Any]:
+        """Returns a `ray.get` that logs once what it waits for, and raises at the deadline or where nothing begins."""
+        poll = _POLL_S if patience is None else min(_POLL_S, max(0.05, patience / 4))
 
         def wait(reference: Any) -> Any:
+            began = alive = time.monotonic()
             noticed = False
-            while not ray.wait([reference], timeout=min(_NOTICE_S, max(0.0, deadline - time.monotonic())))[0]:
-                free = ray.available_resources()
-                state = f"free now: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs"
-                if time.monotonic() >= deadline:
+            while not ray.wait([reference], timeout=min(poll, max(0.0, deadline - time.monotonic())))[0]:
+                now = time.monotonic()
+                if now >= deadline:
                     raise TrainingError(
-                        f"the clustering did not end within clustering.timeout_s={self._config.timeout_s:g} s; "
-                        f"it needs {self._config.num_cpus:g} CPUs, {self._config.num_gpus:g} GPUs; {state}"
+                        f"the clustering did not end within clustering.timeout_s={config.timeout_s:g} s; "
+                        f"it needs {_needs(config)}; {_free()}"
                     )
-                if not noticed:
-                    log.info("waiting for the clustering; %s", state)
+                if patience is not None:
+                    if not tasks.is_waiting():
+                        alive = now
+                    elif now - alive >= patience:
+                        raise _NoRoomError
+                if not noticed and now - began >= _NOTICE_S:
+                    log.info("waiting for the clustering; %s", _free())
                     noticed = True
             return ray.get(reference)
 
         return wait
+
+
+def _needs(config: ClusteringTaskConfig) -> str:
+    if config.borrow:
+        return ", ".join(f"{amount:g} {name}" for name, amount in config.resources.items()) or "nothing of its own"
+    amounts = {"CPUs": config.num_cpus, "GPUs": config.num_gpus, **config.resources}
+    return ", ".join(f"{amount:g} {name}" for name, amount in amounts.items())
+
+
+def _free() -> str:
+    free = ray.available_resources()
+    return f"free now: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs"

@@ -10,21 +10,22 @@ from typing import Any
 
 import ray
 
+from cluster.attempt import Attempt
 from cluster.config import ClusteringTaskConfig
-from cluster.task_resources import hide_gpus, task_options, task_threads
+from cluster.task_resources import hide_gpus, task_threads
 from ecul.clustering.executor import StageSeconds, timed
 
 
 class TaskGraph:
     """An `ecul.clustering.executor.Executor` whose functions are Ray tasks; its handles are object references."""
 
-    def __init__(self, config: ClusteringTaskConfig, wait: Callable[[Any], Any]) -> None:
-        """Takes the resources of each task, and a `ray.get` with a deadline."""
+    def __init__(self, config: ClusteringTaskConfig, tasks: Attempt, wait: Callable[[Any], Any]) -> None:
+        """Takes the threads of each task, what submits them, and a `ray.get` with a deadline."""
         self.num_blocks = config.shards
         self.num_threads = task_threads(config)
         self.put_seconds = 0.0
         self._config = config
-        self._options = task_options(config, "clustering") | {"max_retries": config.max_retries}
+        self._tasks = tasks
         self._wait = wait
         self._times: list[tuple[str, Any]] = []
 
@@ -37,9 +38,9 @@ class TaskGraph:
 
     def submit(self, stage: str, function: Callable[..., Any], *inputs: Any, num_returns: int = 1) -> Any:
         """Returns the reference, or references, to what the function will return."""
-        options = self._options | {"name": f"clustering/{stage}", "num_returns": num_returns + 1}
-        references: Any = ray.remote(_run).options(**options).remote(self._config, num_returns, function, *inputs)
-        *results, times = references
+        options = {"name": f"clustering/{stage}", "num_returns": num_returns + 1}
+        retries = {"max_retries": self._config.max_retries}
+        *results, times = self._tasks.submit(_run, self._config, num_returns, function, *inputs, **options, **retries)
         self._times.append((stage, times))
         return results[0] if num_returns == 1 else results
 

@@ -57,7 +57,10 @@ def build_trainer(
             resources_per_worker=cluster.resources_per_worker,
             elastic_resize_monitor_interval_s=cluster.resize_interval_s,
         ),
-        torch_config=TorchConfig(backend="gloo" if cluster.cpu else "nccl", timeout_s=cluster.process_group_timeout_s),
+        # Labels and errors go over gloo: over NCCL, each GPU would spin at full power while rank 0 clusters.
+        torch_config=TorchConfig(
+            backend="gloo" if cluster.cpu else "cpu:gloo,cuda:nccl", timeout_s=cluster.process_group_timeout_s
+        ),
         run_config=_run_config(cluster, folder, keep=config.runtime.keep_checkpoints, callbacks=callbacks),
     )
 

@@ -39,12 +39,19 @@ def test_an_elastic_range_gives_both_ends():
         ({"num_workers": 0}, "at least 1"),
         ({"clustering.timeout_s": 1800}, "must be more than clustering.timeout_s"),
         ({"clustering.cpus": 3}, "clustering.cpus"),
+        ({"clustering.shards": 4, "clustering.num_gpus": 1}, "shards=4 with num_gpus=1: shards search on CPUs"),
+        ({"num_workers": [1, 2], "gpus_per_worker": 0.5}, "they would share a GPU, which NCCL refuses"),
         ({"max_failures": "often"}, "max_failures"),
     ],
 )
 def test_what_cannot_be_is_named(values: dict[str, object], text: str):
     with pytest.raises(ConfigError, match=text):
         load_cluster_config(None, values)
+
+
+def test_one_worker_may_share_a_gpu_and_several_cpu_workers_need_none():
+    assert load_cluster_config(None, {"gpus_per_worker": 0.5}).resources_per_worker["GPU"] == 0.5
+    assert load_cluster_config(None, {"num_workers": 2, "gpus_per_worker": 0.5, "cpu": True}).cpu
 
 
 def test_workers_reserve_gpus_unless_told_otherwise():

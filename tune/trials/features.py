@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cluster.gpus import hide_all_gpus
+from cluster.gpus import free_gpu_memory, hide_all_gpus
 from ecul.clustering.pipeline import Clustering, cluster
 from ecul.config import Config
 from ecul.evaluation.cluster_quality import label_quality
@@ -43,7 +43,11 @@ def features_trial(
     if not gpus:
         hide_all_gpus()
     config = trial_config(base, parameters["values"])
-    return trial_result(score_bank(bank, config, draws=draws, intra=intra, num_threads=num_threads), finished=True)
+    try:
+        metrics = score_bank(bank, config, draws=draws, intra=intra, num_threads=num_threads)
+    finally:
+        free_gpu_memory()
+    return trial_result(metrics, finished=True)
 
 
 def score_bank(
