@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -97,6 +97,38 @@ def gather_shares(rows: Tensor, num_rows: int) -> Tensor:
     whole = rows.new_empty((world_size() * share, *rows.shape[1:]))
     dist.all_gather_into_tensor(whole, rows.contiguous())
     return whole[:num_rows]
+
+
+def gather_objects(value: T) -> list[T]:
+    """Returns the values of all ranks in rank order; they must be small and picklable."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def together(work: Callable[[], T]) -> T:
+    """Returns what `work` returns on this rank when all ranks are done; an error on any rank is raised on every one.
+
+    Otherwise the others would wait for one that has failed.
+
+    Raises:
+        EculError: of another rank, or one that names what else another rank raised.
+    """
+    outcome: T | None = None
+    own: Exception | None = None
+    try:
+        outcome = work()
+    except Exception as error:
+        own = error
+    told = own if own is None or isinstance(own, EculError) else EculError(f"{type(own).__name__}: {own}")
+    errors = [error for error in gather_objects(told) if error is not None]
+    if own is not None:
+        raise own
+    if errors:
+        raise errors[0]
+    return outcome  # pyright: ignore[reportReturnType]
 
 
 def on_main(work: Callable[[], T]) -> T:

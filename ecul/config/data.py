@@ -22,10 +22,12 @@ class DataConfig(Strict):
     width: int = Field(144, ge=8, le=1024)
     """Width that images are resized to, in pixels. The field's value is 144."""
     cache_gib: float = Field(8.0, ge=0)
-    """Decoded images (uint8) are kept in memory where all of them fit in this many GiB, in every worker; else each is
-    decoded at each use."""
+    """Decoded images (uint8) are kept in memory where all of them fit in this many GiB, once for all workers on a
+    machine; else each is decoded at each use."""
     decode_threads: int = Field(2, ge=1, le=64)
-    """Threads that decode images. More help where images are not kept in memory and cores are idle."""
+    """Threads that decode images during training. More help where images are not kept in memory and cores are idle. At
+    the start, those that are kept are decoded by at least as many threads as torch has (over Ray:
+    `threads_per_worker`)."""
     hold_out_validation: bool = False
     """Keep the validation identities out of training, so that they can be scored (SYSU-MM01: its own 99; else a fixed
     fifth). Without it everything is trained on, as in published results."""

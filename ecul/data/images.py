@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from ecul import runtime
+from ecul.data.shared import shared_array
 from ecul.errors import DataError
 from ecul.progress import Progress
 
@@ -116,18 +118,30 @@ class ImageStore:
 
     Attributes:
         num_bytes: size of all images decoded.
-        cached: whether they are all kept in memory.
+        cached: whether they are all kept in memory, once for all ranks on a machine.
     """
 
     def __init__(
         self, paths: Sequence[str], *, height: int, width: int, cache_bytes: int, num_threads: int = 2
     ) -> None:
+        """Decodes all images if they fit into the cache; with several ranks, every rank calls this.
+
+        Args:
+            paths: the files.
+            height: in pixels, of each image.
+            width: the same.
+            cache_bytes: of memory for decoded images.
+            num_threads: that decode where images are not kept; at the start, at least as many as torch has.
+
+        Raises:
+            DataError: an image that is kept cannot be read; on every rank.
+        """
         self._paths = list(paths)
         self._shape = (3, height, width)
         self._pool = ThreadPoolExecutor(max(num_threads, 1), thread_name_prefix="decode")
         self.num_bytes = len(self._paths) * int(np.prod(self._shape))
         self.cached = self.num_bytes <= cache_bytes
-        self._array = self._decode_all() if self.cached else None
+        self._array = self._decode_all(max(num_threads, torch.get_num_threads())) if self.cached else None
         log.debug(
             "%d images, %.2f GiB as uint8, %s",
             len(self._paths),
@@ -140,21 +154,29 @@ class ImageStore:
 
     def get(self, positions: NDArray[np.integer]) -> UInt8[Tensor, "B 3 H W"]:
         """Returns the images at these positions, as a new tensor on the CPU."""
-        array = self._array[positions] if self._array is not None else self._decode(positions)
-        return torch.from_numpy(array)
-
-    def _decode_all(self) -> NDArray[np.uint8]:
-        with Progress("reading images", total=len(self._paths)) as progress:
-            return self._decode(np.arange(len(self._paths)), progress)
-
-    def _decode(self, positions: NDArray[np.integer], progress: Progress | None = None) -> NDArray[np.uint8]:
-        _, height, width = self._shape
+        if self._array is not None:
+            return torch.from_numpy(self._array[positions])
         out = np.empty((len(positions), *self._shape), np.uint8)
+        list(self._pool.map(lambda row: self._read(self._paths[positions[row]], out[row]), range(len(positions))))
+        return torch.from_numpy(out)
 
-        def fill(row: int) -> None:
-            out[row] = read_image(self._paths[positions[row]], height=height, width=width)
-            if progress is not None:
+    def _decode_all(self, num_threads: int) -> NDArray[np.uint8]:
+        """All images; each rank reads its part of those that its machine's ranks share."""
+        shared = shared_array((len(self._paths), *self._shape))
+        own = range(len(self._paths))[shared.part]
+
+        def read(progress: Progress) -> None:
+            def fill(position: int) -> None:
+                self._read(self._paths[position], shared.array[position])
                 progress.advance()
 
-        list(self._pool.map(fill, range(len(positions))))
-        return out
+            with ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool:
+                list(pool.map(fill, own))
+
+        with Progress("reading images", total=len(own), shown=runtime.is_main()) as progress:
+            runtime.together(lambda: read(progress))
+        return shared.array
+
+    def _read(self, path: str, out: NDArray[np.uint8]) -> None:
+        _, height, width = self._shape
+        out[...] = read_image(path, height=height, width=width)

@@ -9,16 +9,19 @@ import sys
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
 from ecul.clustering.pipeline import cluster_epoch
 from ecul.config import Config
+from ecul.data import images
 from ecul.engine.embedding import embed_images
 from ecul.engine.epoch import run_epoch
 from ecul.engine.interfaces import Reporter
 from ecul.engine.session import Session, open_data, open_session
 from ecul.engine.state import TrainState
+from ecul.errors import DataError
 from ecul.settings import parse_config
 
 CLUSTERING = {"preset": "emcc", "k1": 6, "k2": 3, "k3": 6, "eps": 0.5, "min_samples": 2}
@@ -48,8 +51,31 @@ def embedded(session: Session, state: TrainState) -> torch.Tensor:
     return embed_images(state.model, session.store, session.samples, **options)
 
 
+def counted_decodings() -> list[str]:
+    """From now on, the images that this process decodes."""
+    decoded: list[str] = []
+    original = images.read_image
+
+    def read_image(path: str, **size: int) -> Any:
+        decoded.append(path)
+        return original(path, **size)
+
+    images.read_image = read_image
+    return decoded
+
+
+def broken_image(good: str) -> str:
+    """What each rank says of an image that one of them cannot read."""
+    try:
+        images.ImageStore([good, "gone.png"], height=8, width=4, cache_bytes=10**6)
+    except DataError as error:
+        return str(error)
+    return "nothing"
+
+
 def train(settings: Config) -> dict[str, Any]:
     """Trains without a stop, and once more from the checkpoint that rank 0 kept after the second epoch."""
+    decoded = counted_decodings()
     session, state = opened(settings)
     undisturbed: list[Any] = []
     kept: list[dict[str, Any] | None] = [None]
@@ -68,6 +94,9 @@ def train(settings: Config) -> dict[str, Any]:
         "undisturbed": undisturbed,
         "restarted": dict(restored.model.state_dict()),
         "embeddings": embedded(session, state),
+        "images": session.store.get(np.arange(len(session.samples))),
+        "decoded": len(decoded),
+        "broken": broken_image(session.samples.paths[0]),
     }
 
 

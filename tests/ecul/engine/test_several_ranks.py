@@ -44,6 +44,17 @@ def test_a_restart_ends_with_the_bits_of_a_run_without_one(two_ranks: list[dict[
         torch.testing.assert_close(rank["restarted"], rank["undisturbed"][-1], rtol=0, atol=0)
 
 
+def test_ranks_of_a_machine_decode_each_image_once_and_share_it(two_ranks: list[dict[str, Any]]):
+    first, second = two_ranks
+    assert torch.equal(first["images"], second["images"])
+    num_images = len(first["images"])
+    assert [rank["decoded"] for rank in two_ranks] == [2 * (num_images // 2)] * 2  # half of them, in two sessions
+
+
+def test_an_image_that_one_rank_cannot_read_ends_them_all_with_its_name(two_ranks: list[dict[str, Any]]):
+    assert [rank["broken"] for rank in two_ranks] == ["image gone.png is missing; run `ecul doctor` on the dataset"] * 2
+
+
 def test_statistics_of_all_ranks_are_those_of_all_images(monkeypatch: pytest.MonkeyPatch):
     halves = torch.randn(2, 50, 3, generator=torch.Generator().manual_seed(0)) * 2 + torch.tensor([[[1.0]], [[5.0]]])
     layers = [nn.BatchNorm1d(3, momentum=1.0) for _ in halves]
