@@ -3,13 +3,15 @@
 import logging
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import ray.train
 import torch
 
-from cluster.storage import RunFolder
+from cluster.scratch import ScratchFolder
+from cluster.storage import RunFolder, record_event
 from ecul import runtime
 from ecul.engine.checkpoints import CHECKPOINTS, STATE_FILE, checkpoint_folder, read_checkpoint
 from ecul.engine.interfaces import Record
@@ -29,18 +31,24 @@ class RayStore:
             asynchronous: upload a checkpoint while the next epoch runs.
         """
         self._folder = folder
-        mode = ray.train.CheckpointUploadMode
-        self._mode = mode.ASYNC if asynchronous else mode.SYNC
+        self._asynchronous = asynchronous
+        self._uploading: list[ScratchFolder] = []
+        self._noticed = False
 
     def save(self, checkpoint: Mapping[str, Any], record: Record) -> None:
         """Reports the epoch's metrics on every rank and the checkpoint on rank 0; Train needs a report of each rank.
 
+        Once a node of the run is about to be taken away, the workers wait for each upload, so that nothing is lost but
+        the epoch that then runs.
+
         Raises:
             CheckpointError: it cannot be written.
         """
+        mode = ray.train.CheckpointUploadMode
+        waits = self._is_preempted() or not self._asynchronous
         reported = None
         if runtime.is_main():
-            local = Path(tempfile.mkdtemp(prefix="ecul-checkpoint-"))
+            local = self._new_folder()
             try:
                 torch.save(dict(checkpoint), local / STATE_FILE)
             except (OSError, RuntimeError) as error:
@@ -50,7 +58,7 @@ class RayStore:
             dict(record),
             checkpoint=reported,
             checkpoint_dir_name=checkpoint_folder(checkpoint["epoch"]),
-            checkpoint_upload_mode=self._mode,
+            checkpoint_upload_mode=mode.SYNC if waits else mode.ASYNC,
             delete_local_checkpoint_after_upload=True,
         )
 
@@ -64,13 +72,47 @@ class RayStore:
         if known is not None:
             with known.as_directory() as local:
                 return read_checkpoint(Path(local) / STATE_FILE)
+        # Rank 0 chooses: a file that another node does not see yet must not make ranks begin at different epochs.
+        name = runtime.on_main(self._newest_readable)
+        return None if name is None else runtime.together(lambda: self._read(name))
+
+    def _newest_readable(self) -> str | None:
+        """The newest folder with a whole checkpoint, or None."""
         for name in reversed(self._folder.checkpoint_names()):
-            content = self._folder.read(f"{CHECKPOINTS}/{name}/{STATE_FILE}")
             try:
-                with tempfile.NamedTemporaryFile(suffix=".pt") as file:
-                    file.write(content or b"")
-                    file.flush()
-                    return read_checkpoint(Path(file.name))
+                self._read(name)
             except CheckpointError:
                 log.warning("checkpoint %s is truncated; trying the one before", name)
+            else:
+                return name
         return None
+
+    def _read(self, name: str) -> dict[str, Any]:
+        content = self._folder.read(f"{CHECKPOINTS}/{name}/{STATE_FILE}")
+        with tempfile.NamedTemporaryFile(suffix=".pt") as file:
+            file.write(content or b"")
+            file.flush()
+            try:
+                return read_checkpoint(Path(file.name))
+            except CheckpointError:
+                where = f"{self._folder.uri}/{CHECKPOINTS}/{name}"
+                raise CheckpointError(f"{where} is truncated or not a checkpoint, seen from this node") from None
+
+    def _new_folder(self) -> Path:
+        """A folder for a checkpoint; Train removes it after the upload."""
+        for folder in self._uploading:
+            if not folder.path.exists():
+                folder.remove()
+        self._uploading = [folder for folder in self._uploading if folder.path.exists()]
+        self._uploading.append(ScratchFolder("checkpoint"))
+        return self._uploading[-1].path
+
+    def _is_preempted(self) -> bool:
+        """Whether Ray has been told that a node of this run will be taken away; every rank gets the same answer."""
+        notice = ray.train.get_preemption_info()
+        if notice is not None and not self._noticed and runtime.is_main():
+            with suppress(OSError):
+                ranks = notice.preempted_ranks
+                record_event(self._folder, "preemption", ranks=ranks, deadline_ms=notice.deadline_ms)
+        self._noticed = notice is not None
+        return self._noticed

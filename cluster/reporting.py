@@ -1,11 +1,10 @@
 """Reports of a training over Ray: the run directory on any storage, events, profiler and experiment tracker."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from cluster.scratch import ScratchFolder
 from cluster.storage import RunFolder, epoch_records, record_event
 from cluster.tracking.registry import is_tracked
 from cluster.tracking.reporter import TrackingReporter
@@ -20,9 +19,10 @@ class RemoteRunDirectory(RunDirectory):
     """A run directory on remote storage: written locally, and copied there after each epoch."""
 
     def __init__(self, folder: RunFolder) -> None:
-        """Writes nothing yet; `folder` is the run's."""
+        """Writes nothing there yet; `folder` is the run's."""
         self._folder = folder
-        self._local = Path(tempfile.mkdtemp(prefix="ecul-run-"))
+        self._scratch = ScratchFolder("run")
+        self._local = self._scratch.path
         super().__init__(self._local)
 
     def history(self, epoch: int) -> Sequence[Record]:
@@ -55,6 +55,11 @@ class RemoteRunDirectory(RunDirectory):
         """Writes the final metrics."""
         super().finish(result)
         self._folder.upload(self._local)
+
+    def close(self) -> None:
+        """Removes the local copy."""
+        super().close()
+        self._scratch.remove()
 
 
 class Events(Reporter):

@@ -11,6 +11,7 @@ from cluster.checkpoints import RayStore
 from cluster.config import ClusterConfig, parse_cluster_config
 from cluster.remote_clustering import RemoteClustering
 from cluster.reporting import add_remote_report, open_reporter
+from cluster.scratch import remove_abandoned_folders
 from cluster.storage import RunFolder
 from ecul import runtime
 from ecul.engine.fit import fit
@@ -38,6 +39,7 @@ def train_worker(settings: dict[str, Any]) -> FitResult | None:
     if not folder.exists(STORAGE_MARKER):
         node = ray.util.get_node_ip_address()
         raise ConfigError(f"node {node} does not see {folder.uri}; give a storage that all nodes share (--storage)")
+    remove_abandoned_folders()
     store = RayStore(folder, asynchronous=cluster.async_checkpoints)
     with open_reporter(folder, tracker=settings["tracker"], profile=config.runtime.profile) as reporter:
         clustering = RemoteClustering(cluster.clustering, reporter.warn)

@@ -9,7 +9,7 @@ import pickle
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ecul.models.backbone import DualStream, build_model
 log = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 STATE_FILE = "state.pt"
+_RESULT_FILE = "result.json"  # written at the end of a run, see `ecul.engine.run_directory`
 _PATTERN = f"{CHECKPOINTS}/epoch_*/{STATE_FILE}"
 
 
@@ -130,11 +131,28 @@ def find_checkpoint(path: Path) -> Path:
 def open_run(path: str | Path) -> tuple[Config, dict[str, Any]]:
     """Returns the configuration and the newest checkpoint of a run directory, or those of a checkpoint file.
 
+    The newest one of a run that was killed may be half uploaded; then the one before is taken, with a warning.
+
     Raises:
         CheckpointError: there is no checkpoint, or it cannot be read.
     """
-    checkpoint = read_checkpoint(find_checkpoint(Path(path)))
+    newest = find_checkpoint(Path(path))
+    if newest == Path(path) or (Path(path) / _RESULT_FILE).exists():
+        checkpoint = read_checkpoint(newest)  # of an ended run no other epoch will do
+    else:
+        checkpoint = _newest_readable(checkpoint_files(Path(path)))
     return checkpoint_config(checkpoint), checkpoint
+
+
+def _newest_readable(files: Sequence[Path]) -> dict[str, Any]:
+    *older, newest = files
+    try:
+        return read_checkpoint(newest)
+    except CheckpointError as error:
+        if not older:
+            raise
+        log.warning("%s; taking the one before", error)
+        return _newest_readable(older)
 
 
 def network_of(config: Config, checkpoint: Mapping[str, Any]) -> DualStream:

@@ -77,7 +77,8 @@ def build_memories(
     """Returns the memories at the start of an epoch.
 
     Args:
-        features: unit rows, on the device where the memories shall be.
+        features: unit rows, on the device where the memories shall be. They become the instance memory where it is
+            filled anew, which each step then changes in place.
         modality: int32 (N,), values of `Modality`.
         labels: pseudo-labels of the same images.
         plan: of the epoch.

@@ -96,6 +96,13 @@ def test_a_run_is_opened_with_its_configuration_and_network(tiny_config: Callabl
     assert open_run(find_checkpoint(tmp_path))[0] == config
     network = network_of(opened, checkpoint).state_dict()
     assert all(torch.equal(value, network[name]) for name, value in model.state_dict().items())
+    LocalStore(tmp_path).save(state.checkpoint(config) | {"epoch": 3}, {})
+    newest = find_checkpoint(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:1000])  # as of a run that was killed while it uploaded
+    assert open_run(tmp_path)[1]["epoch"] == 2
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"epoch_0003/state.pt is truncated"):
+        open_run(tmp_path)
     other = tiny_config({"model.backbone": "agw_resnet50"})
     with pytest.raises(CheckpointError, match="does not fit the configured network"):
         network_of(other, checkpoint)
