@@ -82,7 +82,7 @@ class RemoteClustering:
         """
         self._config = resolved(config)
         self._warn = warn
-        self._patience = config.borrow_after_s
+        self._had_room = True
         self._warm_up: Any = None
 
     def warm_up(self) -> None:
@@ -112,23 +112,25 @@ class RemoteClustering:
     ) -> ClusteringResult:
         """Clusters on resources of its own if they are free soon enough, else on those of the workers that wait."""
         start = time.perf_counter()
-        patience = self._patience if can_wait_in_vain(self._config) else None
+        patience = self._config.borrow_after_s if can_wait_in_vain(self._config) else None
+        if patience is not None and not self._had_room:
+            patience = min(_BRIEF_S, patience)
         try:
             result = self._once(bank, request, self._config, deadline, attempt, start, patience)
         except _NoRoomError:
             if self._warm_up is not None:
                 ray.cancel(self._warm_up)
             state = f"needs {_needs(self._config)}; {_free()}"
-            if self._patience == self._config.borrow_after_s:
+            if self._had_room:
                 self._warn(
                     f"the clustering could not begin within clustering.borrow_after_s={patience:g} s ({state}); it "
                     "uses the CPUs of the waiting workers instead, until there is room again"
                 )
-                self._patience = min(_BRIEF_S, self._patience or 0.0)
+                self._had_room = False
             else:
                 log.info("the clustering borrows again: %s", state)
             return self._once(bank, request, borrowing(self._config), deadline, attempt, start, None)
-        self._patience = self._config.borrow_after_s
+        self._had_room = True
         return result
 
     def _once(

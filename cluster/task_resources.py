@@ -46,10 +46,12 @@ def resolved(config: ClusteringTaskConfig) -> ClusteringTaskConfig:
 def borrowing(config: ClusteringTaskConfig) -> ClusteringTaskConfig:
     """Returns what a task uses that found no room: the CPUs and GPUs of this node's workers, as many threads as before.
 
+    It is one task: shards without CPUs of their own would all start at once, here.
+
     Args:
         config: of a task whose resources are not free.
     """
-    place = {"borrow": True, "resources": {}, "strategy": "DEFAULT", "num_threads": task_threads(config)}
+    place = {"borrow": True, "shards": 1, "resources": {}, "strategy": "DEFAULT", "num_threads": task_threads(config)}
     return resolved(config.model_copy(update=place))
 
 

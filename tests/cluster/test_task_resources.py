@@ -42,6 +42,7 @@ def test_a_task_without_room_borrows_with_as_many_threads(monkeypatch: pytest.Mo
     assert not can_wait_in_vain(borrowed)
     assert (borrowed.borrow, borrowed.num_gpus, borrowed.resources, borrowed.strategy) == (True, 0, {}, "DEFAULT")
     assert task_threads(borrowed) == 3
+    assert borrowing(config(shards=4)).shards == 1
     assert can_wait_in_vain(config(borrow=True, resources={"highmem": 1}))
 
 
