@@ -1,7 +1,9 @@
 """Reports of a training over Ray: the run directory on any storage, events, profiler and experiment tracker."""
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from cluster.scratch import ScratchFolder
