@@ -89,8 +89,7 @@ def measure_parts(config: Config, *, slice_images: int) -> Iterator[Part]:
     embedded = lambda: embed_images(model.to(device), store, samples, device=device, **options)  # noqa: E731
     yield _timed("extract", embedded, len(samples))[0]
     bank = _simulated(dataset.train, model.embedding_dim)
-    stages = config.stages
-    request = clustering_request(config, 2 if stages.united else 1, stages.united or stages.intra)
+    request = clustering_request(config, *config.stages.at(config.num_epochs))
     yield _timed("cluster", lambda: cluster_epoch(bank, request), len(bank))[0]
     yield from _evaluations(config, dataset, model.embedding_dim)
 

@@ -29,6 +29,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--preset", default="emcc", help="the distance (default: emcc)")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE")
     parser.add_argument("--backend", choices=get_args(SearchBackend), default="auto", help="what proposes")
+    parser.add_argument("--no-floor", action="store_true", help="leave the bare products out, which take most time")
     parser.add_argument("--reference", action="store_true", help="run the dense version beside it")
     parser.add_argument("--repeats", type=int, default=1, help="runs of the engine at each size; the fastest counts")
     parser.add_argument("--threads", type=int, metavar="N", help="threads to use (default: all processors)")
@@ -84,7 +85,8 @@ def _measure(
     from ecul.bench import clustering as growth
 
     bank, identity = growth.simulated(size, args.dim, args.groups, args.seed)
-    repeats = [growth.measure(bank, identity, parameters, num_threads=args.threads) for _ in range(args.repeats)]
+    options = {"num_threads": args.threads, "floor": not args.no_floor}
+    repeats = [growth.measure(bank, identity, parameters, **options) for _ in range(args.repeats)]
     run = min(repeats, key=lambda repeat: repeat.seconds["total"])
     print(_row("sparse", run), flush=True)
     if args.reference:
