@@ -7,6 +7,9 @@ from cluster.config import ClusterConfig
 from ecul.errors import ConfigError
 
 Resources = Mapping[str, float]
+NODE = "node"
+"""A resource of which each node has one, besides those of Ray: for workers that must be on different nodes."""
+STRICT_PACK = "STRICT_PACK"
 _ROUNDING = 1e-6  # fractions of a CPU or GPU are added up as floats
 
 
@@ -18,11 +21,13 @@ class Demand:
         worker: of one training worker.
         num_workers: number of workers.
         task: of one clustering task; empty when it borrows the workers' resources.
+        together: whether all workers must be on one node.
     """
 
     worker: Resources
     num_workers: int
     task: Resources
+    together: bool = False
 
     def total(self) -> dict[str, float]:
         """Returns the sum over all workers and the task."""
@@ -31,7 +36,10 @@ class Demand:
 
     def pieces(self) -> list[Resources]:
         """Returns what must each fit on one node: the task first, then every worker."""
-        return ([self.task] if self.task else []) + [self.worker] * self.num_workers
+        workers: list[Resources] = [self.worker] * self.num_workers
+        if self.together:
+            workers = [{name: self.num_workers * amount for name, amount in self.worker.items()}]
+        return ([self.task] if self.task else []) + workers
 
 
 def demand_of(config: ClusterConfig, *, num_workers: int | None = None) -> Demand:
@@ -45,10 +53,12 @@ def demand_of(config: ClusterConfig, *, num_workers: int | None = None) -> Deman
     if not config.clustering.borrow:
         task = {"CPU": config.clustering.num_cpus, "GPU": config.clustering.num_gpus}
     task |= config.clustering.resources
+    apart = {NODE: 1} if config.placement_strategy == "STRICT_SPREAD" else {}
     return Demand(
-        worker=config.resources_per_worker,
+        worker={**config.resources_per_worker, **apart},
         num_workers=num_workers or config.min_workers,
         task={name: amount for name, amount in task.items() if amount},
+        together=config.placement_strategy == STRICT_PACK,
     )
 
 
@@ -63,6 +73,7 @@ def check_capacity(config: ClusterConfig, nodes: Sequence[Resources]) -> None:
         ConfigError: they do not fit; the text has the numbers and says what can be changed.
     """
     demand = demand_of(config)
+    nodes = [{NODE: 1, **node} for node in nodes]
     available = _sum(nodes)
     short = [name for name, amount in demand.total().items() if amount > available.get(name, 0) + _ROUNDING]
     if short:
@@ -72,6 +83,7 @@ def check_capacity(config: ClusterConfig, nodes: Sequence[Resources]) -> None:
         raise ConfigError(
             f"{demand.num_workers} workers of {_text(demand.worker)} and the clustering of {_text(demand.task)} fit in "
             f"sum but not into the nodes ({sizes}); lower cpus_per_worker or clustering.num_cpus"
+            + (f", or take another placement_strategy than {STRICT_PACK}" if demand.together else "")
         )
 
 
@@ -104,10 +116,10 @@ def fits(nodes: Sequence[Resources], pieces: Sequence[Resources]) -> bool:
     so that it does not take the CPUs of the workers that need one.
 
     Args:
-        nodes: resources of each node.
+        nodes: resources of each node; one `NODE` where none is given.
         pieces: resources that must be found on one node, such as those of one worker.
     """
-    free = [dict(node) for node in nodes]
+    free = [{NODE: 1, **node} for node in nodes]
     for piece in pieces:
         free.sort(key=lambda node: (0 if piece.get("GPU") else node.get("GPU", 0), -node.get("CPU", 0)))
         for node in free:

@@ -13,7 +13,7 @@ import torch
 from cluster.scratch import ScratchFolder
 from cluster.storage import RunFolder, record_event
 from ecul import runtime
-from ecul.engine.checkpoints import CHECKPOINTS, STATE_FILE, checkpoint_folder, read_checkpoint
+from ecul.engine.checkpoints import CHECKPOINTS, STATE_FILE, checkpoint_folder, kept_path, read_checkpoint
 from ecul.engine.interfaces import Record
 from ecul.errors import CheckpointError
 
@@ -23,17 +23,19 @@ log = logging.getLogger(__name__)
 class RayStore:
     """A `CheckpointStore` that hands checkpoints to Ray Train, which keeps the newest and restarts from them."""
 
-    def __init__(self, folder: RunFolder, *, asynchronous: bool) -> None:
+    def __init__(self, folder: RunFolder, *, asynchronous: bool, keep_every: int | None = None) -> None:
         """Writes nothing yet.
 
         Args:
             folder: of the run.
             asynchronous: upload a checkpoint while the next epoch runs.
+            keep_every: keep each n-th epoch's for good, beside Train's own; None for none.
         """
         self._folder = folder
         self._asynchronous = asynchronous
         self._uploading: list[ScratchFolder] = []
         self._noticed = False
+        self._keep_every = keep_every
 
     def save(self, checkpoint: Mapping[str, Any], record: Record) -> None:
         """Reports the epoch's metrics on every rank and the checkpoint on rank 0; Train needs a report of each rank.
@@ -51,6 +53,8 @@ class RayStore:
             local = self._new_folder()
             try:
                 torch.save(dict(checkpoint), local / STATE_FILE)
+                if (kept := kept_path(checkpoint["epoch"], self._keep_every)) is not None:
+                    self._folder.write(kept, (local / STATE_FILE).read_bytes())
             except (OSError, RuntimeError) as error:
                 raise CheckpointError(f"cannot write a checkpoint to {local}: {error}") from None
             reported = ray.train.Checkpoint.from_directory(local)

@@ -13,6 +13,8 @@ from pydantic import Field, model_validator
 from ecul.errors import ConfigError
 from ecul.schema import Strict, check, load_yaml, merge
 
+_SMALL_SHARE = 0.001  # of a node's one accelerator_type:NAME, as Ray itself asks for it
+
 
 class ClusteringTaskConfig(Strict):
     """Resources of the clustering, which runs as Ray tasks while the training workers wait."""
@@ -72,6 +74,13 @@ class ClusterConfig(Strict):
     workers. More threads than cores make workers wait for each other."""
     worker_resources: dict[str, float] = Field(default_factory=dict)
     """Custom resources of a worker, such as {rack1: 1}, that put workers on chosen nodes."""
+    placement_strategy: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] = "PACK"
+    """Ray's placement of the workers: `PACK` (on few nodes, so that gradients stay inside a machine) or `SPREAD` (over
+    many, so that each worker has more memory and disk). With `STRICT_` all of them must be on one node, or each on
+    another; a cluster that cannot do that is refused."""
+    accelerator_type: str | None = None
+    """Workers go only to nodes whose GPU Ray calls so, such as `A100` or `H100` (ray.util.accelerators); null = any.
+    One slow GPU makes all workers wait."""
     clustering: ClusteringTaskConfig = ClusteringTaskConfig.model_validate({})
     """Resources of the clustering."""
     autoscaling: bool = False
@@ -92,6 +101,9 @@ class ClusterConfig(Strict):
     before it continues with fewer workers."""
     resize_interval_s: float = Field(60, gt=0)
     """Seconds between two checks whether an elastic run can grow."""
+    train_tab: bool | None = None
+    """Show the run in the Train tab of Ray's dashboard; null = unless the command starts Ray itself (`--address
+    local`). Costs a small process on the head, which stays as long as the cluster."""
     spawn_env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the workers and tasks. They are stored with the run: no secrets."""
 
@@ -104,6 +116,8 @@ class ClusterConfig(Strict):
                 f"gpus_per_worker is {self.gpus_per_worker:g} with several workers: they would share a GPU, which NCCL "
                 "refuses; use 1, or one worker"
             )
+        if self.cpu and self.accelerator_type is not None:
+            raise ValueError(f"accelerator_type={self.accelerator_type} needs GPUs, and cpu=true uses none")
         if self.process_group_timeout_s <= self.clustering.timeout_s:
             raise ValueError(
                 f"process_group_timeout_s ({self.process_group_timeout_s}) must be more than clustering.timeout_s "
@@ -125,7 +139,8 @@ class ClusterConfig(Strict):
     def resources_per_worker(self) -> dict[str, float]:
         """Logical resources that a worker reserves."""
         gpus = {} if self.cpu else {"GPU": self.gpus_per_worker}
-        return {"CPU": self.cpus_per_worker, **gpus, **self.worker_resources}
+        kind = {} if self.accelerator_type is None else {f"accelerator_type:{self.accelerator_type}": _SMALL_SHARE}
+        return {"CPU": self.cpus_per_worker, **gpus, **kind, **self.worker_resources}
 
     def updated(self, values: Mapping[str, Any]) -> "ClusterConfig":
         """Returns a copy with {dotted path: value} applied.
@@ -190,6 +205,8 @@ def local_defaults(cluster: ClusterConfig, *, at_once: int = 1) -> ClusterConfig
     values: dict[str, Any] = {}
     if cluster.clustering.borrow is None:
         values["clustering.borrow"] = True
+    if cluster.train_tab is None:
+        values["train_tab"] = False
     if cluster.threads_per_worker is None and cluster.cpu:
         values["threads_per_worker"] = max(1, len(os.sched_getaffinity(0)) // (at_once * cluster.max_workers))
     return cluster.updated(values)

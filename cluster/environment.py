@@ -29,7 +29,13 @@ LOCAL: Mapping[str, str] = {
 }
 
 
-def prepare(*, local: bool = False, health_check_interval_s: float = 0.2, start_timeout_s: float = 60) -> None:
+def prepare(
+    *,
+    local: bool = False,
+    health_check_interval_s: float = 0.2,
+    start_timeout_s: float = 60,
+    train_tab: bool | None = False,
+) -> None:
     """Sets the environment variables that Ray reads; those that the user has set stay.
 
     Token authentication is on, usage statistics are off, output is not doubled. Train's controller hands its intervals
@@ -39,26 +45,31 @@ def prepare(*, local: bool = False, health_check_interval_s: float = 0.2, start_
         local: for a cluster that this process starts for itself, on loopback only.
         health_check_interval_s: as in `ClusterConfig`.
         start_timeout_s: as in `ClusterConfig`.
+        train_tab: as in `ClusterConfig`.
     """
-    intervals = _intervals(health_check_interval_s, start_timeout_s)
-    wanted = {**DEFAULTS, **(LOCAL if local else {}), **intervals}
+    settings = _settings(health_check_interval_s, start_timeout_s, train_tab)
+    wanted = {**DEFAULTS, **(LOCAL if local else {}), **settings}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
 
 
-def train_variables(*, health_check_interval_s: float, start_timeout_s: float) -> dict[str, str]:
+def train_variables(
+    *, health_check_interval_s: float, start_timeout_s: float, train_tab: bool | None = False
+) -> dict[str, str]:
     """Returns the part of the environment that Ray Train reads, for a training in another process than the command's.
 
     Args:
         health_check_interval_s: as in `ClusterConfig`.
         start_timeout_s: as in `ClusterConfig`.
+        train_tab: as in `ClusterConfig`.
     """
     defaults = {name: value for name, value in DEFAULTS.items() if name.startswith("RAY_TRAIN_")}
-    return defaults | _intervals(health_check_interval_s, start_timeout_s)
+    return defaults | _settings(health_check_interval_s, start_timeout_s, train_tab)
 
 
-def _intervals(health_check_s: float, start_s: float) -> dict[str, str]:
+def _settings(health_check_s: float, start_s: float, train_tab: bool | None) -> dict[str, str]:
     return {
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "0" if train_tab is False else "1",
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": f"{health_check_s:g}",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{start_s:g}",
     }

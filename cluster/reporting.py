@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cluster.gauges import Gauges
+from cluster.ray_job import ray_job
 from cluster.scratch import ScratchFolder
 from cluster.storage import RunFolder, epoch_records, record_event
 from cluster.tracking.registry import is_tracked
@@ -74,8 +76,8 @@ class Events(Reporter):
     def start(
         self, config: Config, provenance: Mapping[str, Any], *, epoch: int, history: Sequence[Record] = ()
     ) -> None:
-        """Records after which epoch the run starts, and its number of workers."""
-        record_event(self._folder, "training", after_epoch=epoch, num_workers=runtime.world_size())
+        """Records after which epoch the run starts, its number of workers, and its Ray job."""
+        record_event(self._folder, "training", after_epoch=epoch, num_workers=runtime.world_size(), **ray_job())
 
     def warn(self, message: str) -> None:
         """Records the warning."""
@@ -116,7 +118,7 @@ def open_reporter(folder: RunFolder, *, tracker: str, profile: bool) -> Iterator
         ConfigError: the tracker is unknown.
     """
     directory = RunDirectory(folder.local) if folder.local is not None else RemoteRunDirectory(folder)
-    record = Reporters([directory, Events(folder)])
+    record = Reporters([directory, Events(folder), Gauges(folder.name)])
     extra: list[Reporter] = [Profiler(folder.write)] if profile else []
     if is_tracked(tracker):
         # A tracker's failure is a warning of the run, so it goes to the reporters that record it.

@@ -87,9 +87,9 @@ class RunFolder:
             return stream.read()
 
     def write(self, name: str, content: bytes) -> None:
-        """Replaces a file; in one step if the storage can rename."""
-        self.filesystem.create_dir(self.path, recursive=True)
+        """Replaces a file; in one step if the storage can rename. Missing folders above it are made."""
         target = self._join(name)
+        self.filesystem.create_dir(target.rpartition("/")[0], recursive=True)
         partial = target if self.local is None else f"{target}.partial"
         with self.filesystem.open_output_stream(partial) as stream:
             stream.write(content)

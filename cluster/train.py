@@ -59,6 +59,7 @@ def _train(args: argparse.Namespace) -> int:
         local=local,
         health_check_interval_s=cluster.health_check_interval_s,
         start_timeout_s=cluster.start_timeout_s,
+        train_tab=cluster.train_tab,
     )
     connect(args.address)
     from cluster.trainer import build_trainer, run

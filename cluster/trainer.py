@@ -53,6 +53,7 @@ def build_trainer(
         train_loop_config=worker_settings(config, cluster, name=name, storage=storage, tracker=tracker),
         scaling_config=ray.train.ScalingConfig(
             num_workers=cluster.num_workers,
+            placement_strategy=cluster.placement_strategy,
             use_gpu=not cluster.cpu,
             resources_per_worker=cluster.resources_per_worker,
             elastic_resize_monitor_interval_s=cluster.resize_interval_s,

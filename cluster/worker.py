@@ -40,7 +40,7 @@ def train_worker(settings: dict[str, Any]) -> FitResult | None:
         node = ray.util.get_node_ip_address()
         raise ConfigError(f"node {node} does not see {folder.uri}; give a storage that all nodes share (--storage)")
     remove_abandoned_folders()
-    store = RayStore(folder, asynchronous=cluster.async_checkpoints)
+    store = RayStore(folder, asynchronous=cluster.async_checkpoints, keep_every=config.runtime.keep_every)
     with open_reporter(folder, tracker=settings["tracker"], profile=config.runtime.profile) as reporter:
         clustering = RemoteClustering(cluster.clustering, reporter.warn)
         if runtime.is_main():

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from cluster.capacity import Resources, demand_of, fits
+from cluster.capacity import NODE, Resources, demand_of, fits
 from cluster.config import ClusterConfig
 from ecul.errors import ConfigError
 
@@ -42,7 +42,12 @@ def full_concurrency(nodes: Sequence[Resources], cluster: ClusterConfig, *, limi
     if cluster.autoscaling:
         return limit or 1
     pieces = demand_of(cluster, num_workers=cluster.max_workers).pieces()
+
+    def fit_at_once(count: int) -> bool:
+        # the workers of one training may have to be on different nodes, but not those of two
+        return fits([{**node, NODE: count} for node in nodes], pieces * count)
+
     count = 1
-    while fits(nodes, pieces * (count + 1)) and (limit is None or count < limit):
+    while fit_at_once(count + 1) and (limit is None or count < limit):
         count += 1
     return count

@@ -107,6 +107,9 @@ class FullConfig(Strict):
     grace_epochs: int = Field(2, ge=1)
     """Epochs that a trial always trains, counted from its own first. Early scores may rank trials wrongly, so more is
     safer and slower."""
+    trial_hours: float | None = Field(None, gt=0)
+    """Longest training of a trial, in hours; null = no limit. A trial that reaches it ends like a stopped one, with its
+    last evaluated epoch, and fails if there is none. One that a later session continues has the time again."""
     reduction_factor: int = Field(2, ge=2)
     """At each rung one in so many trials continues."""
     start_from: str | None = None

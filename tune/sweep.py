@@ -142,6 +142,7 @@ def _full_trainable(plan: Plan, objectives: list[str]) -> Any:
         tracker=plan.sweep.tracker,
         objectives=tuple(objectives),
         first_epoch=plan.first_epoch,
+        trial_hours=plan.sweep.full.trial_hours,
     )
     shared = ray.tune.with_parameters(FullTrial, settings=settings)
     # The trial's own process only waits. It reserves one byte of memory instead of a share of a CPU, so that the

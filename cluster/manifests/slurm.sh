@@ -28,12 +28,12 @@ port=$((20000 + SLURM_JOB_ID % 20000))
 
 srun --nodes=1 --ntasks=1 --overlap -w "$head" ray start --head --node-ip-address="$address" --port="$port" \
   --dashboard-host=127.0.0.1 --num-cpus="$SLURM_CPUS_PER_TASK" --block &
-sleep 15
+python -m cluster.wait --address "$address:$port" --nodes 1 --timeout 120
 for node in "${nodes[@]:1}"; do
   srun --nodes=1 --ntasks=1 --overlap -w "$node" ray start --address="$address:$port" \
     --num-cpus="$SLURM_CPUS_PER_TASK" --block &
 done
-sleep 15
+python -m cluster.wait --address "$address:$port" --nodes "${#nodes[@]}" --timeout 300
 
 begin=(--config "$config" --name "$name")
 [ -z "${RESUME:-}" ] || begin=(--resume "$name")

@@ -1,7 +1,9 @@
 """The trackers by name."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from cluster.ray_job import ray_job
 from cluster.tracking.interface import TRACKERS, RunLog, TrackedRun
 from cluster.tracking.tensorboard_run import TensorBoardRun
 from cluster.tracking.wandb_run import WandbRun, wandb_mode
@@ -15,12 +17,13 @@ OPENERS: Mapping[str, Callable[[TrackedRun], RunLog]] = {
 
 
 def open_log(tracker: str, run: TrackedRun) -> RunLog:
-    """Returns an opened run of a tracker other than `none`.
+    """Returns an opened run of a tracker other than `none`, with the ids of the Ray job in its settings.
 
     Raises:
         TrackerError: the tracker failed to open it.
     """
-    return OPENERS[tracker](run)
+    job = ray_job()
+    return OPENERS[tracker](replace(run, config={**run.config, "ray": job}) if job else run)
 
 
 def is_tracked(tracker: str) -> bool:

@@ -18,6 +18,7 @@ from ecul.engine.interfaces import Record
 log = logging.getLogger(__name__)
 
 PROJECT = "ecul"
+_EPOCH = "epoch"
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -84,12 +85,17 @@ class WandbRun:
             reinit="create_new",
             settings=quiet,
         )
+        self._by_epoch = False
         if mode == "offline" and run.kind == "train":
             log.info("W&B is offline; upload later with: wandb sync %s", run.directory / "wandb" / "offline-run-*")
 
     @_with_our_errors
     def log(self, metrics: Record, *, step: int) -> None:
-        """Adds metrics at a step."""
+        """Adds metrics at a step. Charts of a run that counts epochs have them as their horizontal axis."""
+        if _EPOCH in metrics and not self._by_epoch:
+            self._by_epoch = True
+            self._run.define_metric(_EPOCH)
+            self._run.define_metric("*", step_metric=_EPOCH)
         self._run.log(dict(metrics), step=step, commit=True)
 
     @_with_our_errors

@@ -46,9 +46,12 @@ def run(args: argparse.Namespace) -> int:
     from ecul.settings import oracle_warning
 
     config, folder = _resumed(args) if args.resume else _fresh(args)
-    store = LocalStore(folder, keep=config.runtime.keep_checkpoints, use_previous=args.use_previous)
+    options = config.runtime
+    store = LocalStore(
+        folder, keep=options.keep_checkpoints, keep_every=options.keep_every, use_previous=args.use_previous
+    )
     reporters: list[Reporter] = [RunDirectory(folder, progress=sys.stderr.isatty())]
-    if config.runtime.profile:
+    if options.profile:
         reporters.append(Profiler(lambda name, content: (folder / name).write_bytes(content)))
     try:
         with closing(Reporters(reporters)) as reporter:

@@ -57,6 +57,9 @@ class RuntimeConfig(Strict):
     report: bool = True
     """Leave report.html and inspection.npz in the run directory (docs/report.md). Costs seconds at each evaluation and
     at the end, and a megabyte."""
+    keep_every: int | None = Field(None, ge=1)
+    """Keep the checkpoint of each n-th epoch for good, in `kept/`; null = none. To follow a training's course, or to
+    begin again in its middle. Each costs its space (AGW: 300 MB) and, over Ray, a write that the workers wait for."""
     profile: bool = False
     """Leave a torch profiler trace of ten steps of the last epoch in the run directory (trace.json)."""
 

@@ -1,6 +1,7 @@
 """Checkpoints of a run: where they lie, reading them, and writing them atomically.
 
-Every run, local or over Ray, keeps them as `checkpoints/epoch_NNNN/state.pt`.
+Every run, local or over Ray, keeps them as `checkpoints/epoch_NNNN/state.pt`, and those that are never removed as
+`kept/epoch_NNNN/state.pt`.
 """
 
 import logging
@@ -40,19 +41,34 @@ def checkpoint_path(epoch: int) -> str:
     return f"{checkpoint_folder(epoch)}/{STATE_FILE}"
 
 
+def kept_path(epoch: int, keep_every: int | None) -> str | None:
+    """Returns the file for an epoch's checkpoint that is never removed, relative to the run directory.
+
+    Args:
+        epoch: counted from 1.
+        keep_every: `runtime.keep_every`.
+
+    Returns:
+        None where this epoch's checkpoint is not kept.
+    """
+    return f"kept/epoch_{epoch:04d}/{STATE_FILE}" if keep_every and epoch % keep_every == 0 else None
+
+
 class LocalStore:
     """A `CheckpointStore` in a run directory; it keeps the newest `keep` checkpoints."""
 
-    def __init__(self, run: Path, *, keep: int = 2, use_previous: bool = False) -> None:
+    def __init__(self, run: Path, *, keep: int = 2, keep_every: int | None = None, use_previous: bool = False) -> None:
         """Writes nothing yet.
 
         Args:
             run: the run directory.
             keep: how many checkpoints to keep, at least 1.
+            keep_every: keep each n-th epoch's for good; None for none.
             use_previous: load the one before the newest if the newest cannot be read.
         """
         self._run = run
         self._keep = keep
+        self._keep_every = keep_every
         self._use_previous = use_previous
 
     def save(self, checkpoint: Mapping[str, Any], record: Record) -> None:
@@ -69,6 +85,8 @@ class LocalStore:
                     torch.save(dict(checkpoint), file)
                     file.flush()
                     os.fsync(file.fileno())
+                if (kept := kept_path(checkpoint["epoch"], self._keep_every)) is not None:
+                    _link(path, self._run / kept)
             except (OSError, RuntimeError) as error:
                 with suppress(OSError):
                     path.parent.rmdir()  # not empty where a run repeats this epoch
@@ -175,6 +193,16 @@ def network_of(config: Config, checkpoint: Mapping[str, Any]) -> DualStream:
     if config.runtime.channels_last:
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return model
+
+
+def _link(path: Path, other: Path) -> None:
+    """Gives a file another name, or copies it where the file system cannot."""
+    other.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(other) as partial:
+        try:
+            os.link(path, partial)
+        except OSError:
+            shutil.copyfile(path, partial)
 
 
 @contextmanager

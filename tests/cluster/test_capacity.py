@@ -56,3 +56,28 @@ def test_the_batch_must_divide_by_each_size():
     check_batch(config(num_workers=[1, 2]), 128)
     with pytest.raises(ConfigError, match="does not divide by 3 workers"):
         check_batch(config(num_workers=[2, 4]), 128)
+
+
+def test_workers_that_must_be_apart_need_a_node_each():
+    apart = config(num_workers=3, placement_strategy="STRICT_SPREAD", clustering__borrow=True)
+    with pytest.raises(ConfigError, match=r"need node 3 \(available: 2\)"):
+        check_capacity(apart, [{"CPU": 8}, {"CPU": 8}])
+    check_capacity(apart, [{"CPU": 8}] * 3)
+    check_capacity(config(num_workers=3, placement_strategy="SPREAD"), [{"CPU": 8}])
+
+
+def test_workers_that_must_be_together_need_a_node_for_all():
+    together = config(num_workers=3, placement_strategy="STRICT_PACK", clustering__borrow=True)
+    with pytest.raises(ConfigError, match=r"not into the nodes .* another placement_strategy than STRICT_PACK"):
+        check_capacity(together, [{"CPU": 2}, {"CPU": 2}])
+    check_capacity(together, [{"CPU": 2}, {"CPU": 3}])
+    elastic = config(num_workers=[1, 3], placement_strategy="STRICT_PACK", clustering__borrow=True)
+    assert capped_workers(elastic, [{"CPU": 2}, {"CPU": 2}]) == 2
+
+
+def test_workers_go_only_to_nodes_with_their_accelerator():
+    wanted = config(cpu=False, num_workers=2, accelerator_type="H100", clustering__borrow=True)
+    old = {"CPU": 8, "GPU": 2, "accelerator_type:A100": 1}
+    with pytest.raises(ConfigError, match=r"accelerator_type:H100 0.002 \(available: 0\)"):
+        check_capacity(wanted, [old, old])
+    check_capacity(wanted, [old, {"CPU": 8, "GPU": 2, "accelerator_type:H100": 1}])

@@ -42,6 +42,8 @@ def test_an_elastic_range_gives_both_ends():
         ({"clustering.shards": 4, "clustering.num_gpus": 1}, "shards=4 with num_gpus=1: shards search on CPUs"),
         ({"num_workers": [1, 2], "gpus_per_worker": 0.5}, "they would share a GPU, which NCCL refuses"),
         ({"max_failures": "often"}, "max_failures"),
+        ({"accelerator_type": "A100", "cpu": True}, "accelerator_type=A100 needs GPUs"),
+        ({"placement_strategy": "TIGHT"}, "placement_strategy"),
     ],
 )
 def test_what_cannot_be_is_named(values: dict[str, object], text: str):
@@ -62,7 +64,9 @@ def test_workers_reserve_gpus_unless_told_otherwise():
 
 def test_on_ones_own_machine_the_clustering_borrows():
     assert local_defaults(load_cluster_config(None, {"cpu": True})).clustering.borrow is True
-    chosen = load_cluster_config(None, {"cpu": True, "clustering.borrow": False, "threads_per_worker": 3})
+    assert local_defaults(load_cluster_config(None)).train_tab is False
+    values = {"cpu": True, "clustering.borrow": False, "threads_per_worker": 3, "train_tab": True}
+    chosen = load_cluster_config(None, values)
     assert local_defaults(chosen) == chosen
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from cluster import submit, train
+from cluster import submit, train, wait
 from cluster.config import load_cluster_config
 from cluster.train import _cluster_values
 
@@ -79,7 +79,7 @@ def commands(text: str, module: str) -> Iterator[list[str]]:
     """The arguments of each call of a module in a text, comments and continued lines included."""
     joined = re.sub(r"\\\n[#\s]*", " ", text)
     for call in re.findall(rf"python -m {re.escape(module)} ([^\n]*)", joined):
-        yield shlex.split(call.replace('"${begin[@]}"', "--config c.yaml --name n"))
+        yield shlex.split(call.replace('"${begin[@]}"', "--config c.yaml --name n").replace("${#nodes[@]}", "2"))
 
 
 def test_their_commands_are_ours():
@@ -88,14 +88,18 @@ def test_their_commands_are_ours():
         text = path.read_text()
         if path.name == "rayjob.yaml":
             text = yaml.safe_load(text)["spec"]["entrypoint"]
-        for module, parser in (("cluster.train", train.build_parser()), ("cluster.submit", submit.build_parser())):
+        for module, parser in (
+            ("cluster.train", train.build_parser()),
+            ("cluster.submit", submit.build_parser()),
+            ("cluster.wait", wait.build_parser()),
+        ):
             for arguments in commands(text, module):
                 args = parser.parse_args(arguments)
                 calls += 1
                 if module == "cluster.train":
                     load_cluster_config(args.cluster and REPOSITORY / args.cluster, _cluster_values(args))
                     assert "$" in args.config or args.config == "c.yaml" or (REPOSITORY / args.config).is_file()
-    assert calls >= 5
+    assert calls >= 7
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)

@@ -21,6 +21,8 @@ def cluster(**changes):
         ([{"CPU": 3}, {"CPU": 3}], {"clustering.num_cpus": 3}, 1),
         ([{"CPU": 16, "GPU": 2}], {"cpu": False}, 2),
         ([{"CPU": 2}], {"autoscaling": True}, 1),
+        ([{"CPU": 6}] * 2, {"num_workers": 2, "placement_strategy": "STRICT_SPREAD"}, 4),
+        ([{"CPU": 3}] * 2, {"num_workers": 2, "placement_strategy": "STRICT_PACK", "clustering.borrow": True}, 2),
     ],
 )
 def test_so_many_trials_fit_with_their_clusterings(nodes, changes, expected):

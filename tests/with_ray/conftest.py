@@ -52,6 +52,7 @@ def ray_cluster() -> Iterator[SmallCluster]:
     os.environ |= {
         "RAY_TMPDIR": str(temp),  # Ray notes the newest cluster's address in a folder `ray` there, which must exist
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
         "OMP_NUM_THREADS": "1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -69,6 +70,7 @@ def ray_cluster() -> Iterator[SmallCluster]:
             "object_store_memory": 600 * 2**20,
             "temp_dir": str(temp),
             "_system_config": {
+                "metrics_report_interval_ms": 2000,
                 "health_check_initial_delay_ms": 0,
                 "health_check_period_ms": 500,
                 "health_check_timeout_ms": 10_000,
@@ -100,7 +102,7 @@ def small() -> Callable[..., ClusterConfig]:
 @pytest.fixture(scope="session")
 def frozen_config(tiny_config: Callable[..., Config]) -> Config:
     """A training whose statistics are frozen, so that the number of workers changes only the rounding."""
-    return tiny_config({"model.batch_norm": "frozen"})
+    return tiny_config({"model.batch_norm": "frozen", "runtime.keep_every": 2})
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +114,7 @@ def local_run(frozen_config: Config, tmp_path_factory: pytest.TempPathFactory) -
         frozen_config,
         clustering_fn=partial(cluster_epoch, num_threads=1),
         reporter=RunDirectory(folder),
-        store=LocalStore(folder, keep=9),
+        store=LocalStore(folder, keep=9, keep_every=frozen_config.runtime.keep_every),
     )
     return folder
 

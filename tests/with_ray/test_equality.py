@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ecul.config import Config
+from ecul.engine.checkpoints import read_checkpoint
 from tests.with_ray.runs import assert_same_run, events, numbers, state
 
 
@@ -17,6 +18,9 @@ def test_one_worker_computes_the_bits_of_the_local_command(
     assert {path.name for path in local_run.iterdir()} <= {path.name for path in folder.iterdir()}
     assert [event["event"] for event in events(folder)] == ["training", "finished"]
     assert len(list((folder / "checkpoints").iterdir())) == frozen_config.runtime.keep_checkpoints
+    for run in (folder, local_run):
+        assert [path.relative_to(run) for path in (run / "kept").rglob("*.*")] == [Path("kept/epoch_0002/state.pt")]
+    assert read_checkpoint(folder / "kept/epoch_0002/state.pt")["epoch"] == 2
 
 
 @pytest.mark.parametrize("num_workers", [2, 4])

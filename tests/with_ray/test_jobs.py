@@ -141,6 +141,7 @@ def test_a_job_whose_driver_was_killed_is_resumed_by_name_and_ends_as_the_local_
     first_end = [event["event"] for event in told[1:-2]]
     assert [told[0]["event"], *(event["event"] for event in told[-2:])] == ["training", "training", "finished"]
     assert first_end in ([], ["finished"])
+    assert f"job {told[-2]['submission_id']}: " in second.stderr
     if told[-2]["after_epoch"] < frozen_config.num_epochs:
         assert not first_end
         assert "epoch   3  stage 2" in second.stdout

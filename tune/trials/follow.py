@@ -1,5 +1,7 @@
 """Reading a training's epochs while another process writes them."""
 
+import math
+import time
 from collections.abc import Iterator
 
 import ray
@@ -13,16 +15,23 @@ from ecul.errors import EculError, TrainingError
 POLL_SECONDS = 0.5
 
 
-def follow(folder: RunFolder, work: ray.ObjectRef) -> Iterator[dict[str, float]]:
+class TimeIsUpError(Exception):
+    """A training took longer than it may."""
+
+
+def follow(folder: RunFolder, work: ray.ObjectRef, *, seconds: float | None = None) -> Iterator[dict[str, float]]:
     """Yields a run's epoch records as they appear, each epoch once and in order, until the work ends.
 
     Args:
         folder: of the run.
         work: reference to the Ray task that trains.
+        seconds: longest time from the first record's request on; None for no limit.
 
     Raises:
         EculError: what the work raised.
+        TimeIsUpError: the work has not ended in time.
     """
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
     lines = NewLines(folder, METRICS_FILE)
     last = -1.0
     done = False
@@ -32,6 +41,8 @@ def follow(folder: RunFolder, work: ray.ObjectRef) -> Iterator[dict[str, float]]
             if record["epoch"] > last:
                 last = record["epoch"]
                 yield record
+        if not done and time.monotonic() >= deadline:
+            raise TimeIsUpError
     wait_for(work)
 
 

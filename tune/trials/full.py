@@ -1,6 +1,7 @@
 """A trial of the `full` fidelity: a whole training, as a Ray Train run that reports each evaluated epoch."""
 
 import contextlib
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,12 @@ from ecul.config import Config
 from ecul.errors import EculError, TrainingError
 from ecul.settings import config_tree
 from tune.objectives import recorded_metrics
-from tune.trials.follow import follow, wait_for
+from tune.trials.follow import TimeIsUpError, follow, wait_for
 from tune.trials.result import trial_result
 from tune.trials.settings import trial_config
 from tune.trials.tracking import TrialTracker
 
+log = logging.getLogger(__name__)
 STOP_SECONDS = 60.0
 TRAINED_EPOCHS = "trained_epochs"
 """Key of a result: epochs since the trial's first one, by which the scheduler compares trials."""
@@ -36,6 +38,7 @@ class FullSettings:
         tracker: experiment tracker of each trial.
         objectives: names of the metrics; an epoch without one of them is not reported.
         first_epoch: the epoch of the warm start, 0 without one.
+        trial_hours: longest training of a trial; None for no limit.
     """
 
     base: Config
@@ -44,6 +47,7 @@ class FullSettings:
     tracker: str
     objectives: tuple[str, ...]
     first_epoch: int = 0
+    trial_hours: float | None = None
 
 
 class FullTrial(ray.tune.Trainable):
@@ -68,19 +72,35 @@ class FullTrial(ray.tune.Trainable):
         folder = RunFolder(settings.storage, self._key)
         self._tracker = TrialTracker(settings.tracker, folder, {**config_tree(training), "values": config["values"]})
         self._work = start_training(training, self._key, settings)
-        self._records = follow(folder, self._work)
+        hours = settings.trial_hours
+        self._records = follow(folder, self._work, seconds=None if hours is None else hours * 3600)
+        self._newest: dict[str, Any] | None = None
 
     def step(self) -> dict[str, Any]:
         """Returns the next evaluated epoch's result.
 
         Raises:
-            EculError: what the training raised, or its last epoch lacks an objective.
+            EculError: what the training raised, its last epoch lacks an objective, or its time was up before the first
+                evaluated epoch.
         """
         try:
-            return self._next_result()
+            self._newest = self._next_result()
+            return self._newest
+        except TimeIsUpError:
+            return self._cut_off()
         except EculError as error:
             self._tracker.close("failed", error=str(error))
             raise
+
+    def _cut_off(self) -> dict[str, Any]:
+        """Returns the newest result again, as the last one, once the training has ended."""
+        text = f"full.trial_hours={self._settings.trial_hours:g} are over"
+        if self._newest is None:
+            self._tracker.close("failed", error=f"{text} before an epoch was evaluated")
+            raise TrainingError(f"{text} before an epoch was evaluated")
+        log.warning("trial %s: %s", self._key, text)
+        self.cleanup()
+        return self._newest | {"done": True}
 
     def cleanup(self) -> None:
         """Ends the training of a trial that was stopped early, and waits until its workers are free."""
@@ -129,6 +149,7 @@ def start_training(config: Config, name: str, settings: FullSettings) -> ray.Obj
     variables = train_variables(
         health_check_interval_s=settings.cluster.health_check_interval_s,
         start_timeout_s=settings.cluster.start_timeout_s,
+        train_tab=settings.cluster.train_tab,
     )
     task = ray.remote(_train).options(
         num_cpus=0,

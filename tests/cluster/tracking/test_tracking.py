@@ -17,6 +17,7 @@ from cluster.tracking.reporter import TrackingReporter, run_of
 from cluster.tracking.wandb_run import WandbRun, wandb_mode
 from ecul.engine.interfaces import FitResult
 from ecul.errors import ConfigError, TrainingError
+from ecul.settings import config_tree
 from tests.cluster.tracking.wandb_files import offline_runs
 
 PROVENANCE = {"dataset": "x", "num_training_images": 1, "num_test_images": 1, "device": "cpu"}
@@ -71,12 +72,13 @@ def test_a_run_is_kept_offline_without_a_key_and_reads_back(wandb_home, tiny_con
     assert "wandb sync" in caplog.text
     (run,) = offline_runs(folder.local).values()
     assert run["ended"]
-    assert run["config"]["stages"] == {"bootstrap": 0, "intra": 1, "united": 2, "iterations": 3}
+    assert run["config"]["stages"] == config_tree(tiny_config())["stages"]
     assert run["config"]["provenance"] == {"dataset": "x"}
     epochs = [row for row in run["history"] if "loss/total" in row]
     assert [(row["_step"], row["loss/total"]) for row in epochs] == [(1, 1.0), (2, 0.5)]
     assert any("curves.path" in row for row in run["history"])
     assert [artifact_type(record) for record in run["artifacts"]] == ["report"]
+    assert run["axes"] == {"*": "epoch"}
     assert run["summary"]["final/evaluation/map"] == 0.5
 
 

@@ -106,3 +106,15 @@ def test_a_run_is_opened_with_its_configuration_and_network(tiny_config: Callabl
     other = tiny_config({"model.backbone": "agw_resnet50"})
     with pytest.raises(CheckpointError, match="does not fit the configured network"):
         network_of(other, checkpoint)
+
+
+def test_each_nth_checkpoint_stays_for_good_and_a_repeated_epoch_replaces_its_own(tmp_path: Path):
+    store = LocalStore(tmp_path, keep=1, keep_every=2)
+    for epoch in (1, 2, 3, 4, 5):
+        store.save(checkpoint(epoch), {})
+    kept = [tmp_path / "kept" / f"epoch_000{epoch}" / "state.pt" for epoch in (2, 4)]
+    assert sorted((tmp_path / "kept").rglob("*.*")) == kept
+    assert [read_checkpoint(path)["epoch"] for path in kept] == [2, 4]
+    assert find_checkpoint(tmp_path) == tmp_path / "checkpoints" / "epoch_0005" / "state.pt"
+    store.save(checkpoint(4) | {"fallbacks": 7}, {})
+    assert read_checkpoint(kept[1])["fallbacks"] == 7

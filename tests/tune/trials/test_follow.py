@@ -3,7 +3,8 @@ import json
 import pytest
 
 from cluster.storage import RunFolder
-from tune.trials.follow import NewLines
+from tune.trials import follow as follow_module
+from tune.trials.follow import NewLines, TimeIsUpError, follow
 
 
 @pytest.fixture
@@ -64,3 +65,16 @@ def test_a_replaced_file_that_has_already_grown_past_the_last_look_is_noticed(fo
     replaced = line(1) + line(2, seconds=123.456) + line(3) + line(4)
     folder.write("metrics.jsonl", replaced)
     assert lines.read() == replaced
+
+
+def test_a_training_over_its_time_is_told_from_one_that_ended(folder, monkeypatch):
+    monkeypatch.setattr(follow_module.ray, "wait", lambda references, timeout: ([], references))
+    folder.write("metrics.jsonl", line(1))
+    records = follow(folder, "work", seconds=0)
+    assert next(records)["epoch"] == 1
+    with pytest.raises(TimeIsUpError):
+        next(records)
+
+    monkeypatch.setattr(follow_module.ray, "wait", lambda references, timeout: (references, []))
+    monkeypatch.setattr(follow_module.ray, "get", lambda reference: None)
+    assert [record["epoch"] for record in follow(folder, "work", seconds=0)] == [1]

@@ -1,10 +1,13 @@
+import json
 from types import SimpleNamespace
 
 import pytest
 import ray
 
 from cluster.config import parse_cluster_config
+from ecul.errors import TrainingError
 from tune.trials import full
+from tune.trials.result import is_finished
 
 
 class Recorder:
@@ -44,3 +47,39 @@ def test_a_trials_training_gets_the_settings_of_its_cluster_file_and_stays_with_
     assert variables["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] == "33"
     assert recorder.options_given["scheduling_strategy"].node_id == "0" * 56
     assert recorder.arguments[1] == "00000"
+
+
+@pytest.fixture
+def trial(tmp_path, monkeypatch, tiny_config):
+    """A trial whose training records one epoch and does not end; its hours are over at once."""
+    cancelled = []
+    monkeypatch.setattr(ray, "wait", lambda references, timeout: ([], references))
+    monkeypatch.setattr(ray, "cancel", lambda reference, recursive: cancelled.append(reference))
+    monkeypatch.setattr(full, "start_training", lambda config, key, settings: "work")
+    settings = full.FullSettings(
+        base=tiny_config(),
+        cluster=parse_cluster_config({}),
+        storage=str(tmp_path),
+        tracker="none",
+        objectives=("validation_map",),
+        trial_hours=1e-9,
+    )
+    trial = full.FullTrial.__new__(full.FullTrial)
+    trial.setup({"values": {}, "key": "00000"}, settings)
+    return trial, tmp_path / "00000" / "metrics.jsonl", cancelled
+
+
+def test_a_trial_over_its_time_ends_with_its_last_evaluated_epoch(trial):
+    trial, metrics, cancelled = trial
+    metrics.parent.mkdir()
+    metrics.write_text(json.dumps({"epoch": 1, "evaluation/map": 0.25}) + "\n")
+    first = trial.step()
+    assert (first["done"], first["metrics"]["validation_map"]) == (False, 0.25)
+    assert trial.step() == first | {"done": True}
+    assert not is_finished(first)  # so the study calls it stopped early
+    assert cancelled == ["work"]
+
+
+def test_a_trial_over_its_time_without_an_epoch_has_failed(trial):
+    with pytest.raises(TrainingError, match=r"full.trial_hours=1e-09 are over before an epoch was evaluated"):
+        trial[0].step()

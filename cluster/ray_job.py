@@ -1,0 +1,15 @@
+"""The Ray job that this process belongs to, so that a tracker's run can be found in the dashboard and back."""
+
+import ray
+
+
+def ray_job() -> dict[str, str]:
+    """Returns `job_id`, and `submission_id` where the job was submitted; empty in a process without Ray."""
+    if not ray.is_initialized():
+        return {}
+    job = {"job_id": ray.get_runtime_context().get_job_id()}
+    # Ray has no public access to the metadata of the own job.
+    metadata = ray._private.worker.global_worker.core_worker.get_job_config().metadata
+    if submission := metadata.get("job_submission_id"):
+        job["submission_id"] = submission
+    return job
