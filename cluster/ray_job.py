@@ -1,6 +1,9 @@
 """The Ray job that this process belongs to, so that a tracker's run can be found in the dashboard and back."""
 
+from typing import Any
+
 import ray
+from ray._private.worker import global_worker
 
 
 def ray_job() -> dict[str, str]:
@@ -8,8 +11,7 @@ def ray_job() -> dict[str, str]:
     if not ray.is_initialized():
         return {}
     job = {"job_id": ray.get_runtime_context().get_job_id()}
-    # Ray has no public access to the metadata of the own job.
-    metadata = ray._private.worker.global_worker.core_worker.get_job_config().metadata
-    if submission := metadata.get("job_submission_id"):
+    worker: Any = global_worker  # Ray has no public access to the metadata of the own job
+    if submission := worker.core_worker.get_job_config().metadata.get("job_submission_id"):
         job["submission_id"] = submission
     return job
