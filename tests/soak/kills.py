@@ -45,6 +45,7 @@ class Kill:
         epoch: the training's last recorded epoch then.
         known: the newest epoch whose checkpoint Ray Train then had on its list.
         back_s: seconds until the job had recorded another epoch.
+        starts: how often the job's command had been started then.
         repeated: epochs that the training's next start recorded anew.
         note: what was hit.
     """
@@ -57,6 +58,7 @@ class Kill:
     epoch: float = 0.0
     known: float = 0.0
     back_s: float | None = None
+    starts: int = 0
     repeated: float = 0.0
     note: str = ""
 

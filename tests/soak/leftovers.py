@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+_OF_LIBRARIES = re.compile(r".*wandb-artifacts|wandb-\d+-.*|debug-cli\..*|pymp-.*")
+"""Temporary files of W&B and of Python's multiprocessing: theirs to remove, which a killed process cannot."""
 _OWN_ACTORS = ("TrainStateActor", "AutoscalingCoordinator", "JobSupervisor")
 """Actors that Ray keeps for the whole cluster."""
 
@@ -63,7 +65,7 @@ class Traces:
     """Names of what is there at one time.
 
     Attributes:
-        temporary: entries of the folder for temporary files.
+        temporary: entries of the folder for temporary files, without those of libraries.
         shared_memory: entries of /dev/shm.
         sockets: bound unix sockets with a path in the folder for temporary files.
     """
@@ -77,7 +79,7 @@ class Traces:
         """Looks at a folder for temporary files, and at the machine."""
         lines = Path("/proc/net/unix").read_text().splitlines()
         return cls(
-            temporary=frozenset(path.name for path in temporary.iterdir()),
+            temporary=frozenset(path.name for path in temporary.iterdir() if not _OF_LIBRARIES.fullmatch(path.name)),
             shared_memory=frozenset(path.name for path in Path("/dev/shm").iterdir()),
             sockets=frozenset(line.split()[-1] for line in lines if str(temporary) in line),
         )

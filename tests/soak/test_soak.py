@@ -37,6 +37,7 @@ MOST_SECONDS = 2400
 _EPOCHS = int(os.environ.get("SOAK_EPOCHS", "40"))
 _TRIALS = int(os.environ.get("SOAK_TRIALS", "6"))
 _TRIAL_EPOCHS = 4
+_DYING_S = 1.0
 
 
 @pytest.mark.timeout(MOST_SECONDS + 300)
@@ -140,10 +141,15 @@ class Watch:
         """Notes whether another epoch was recorded."""
         now = self._job.epochs()
         if any(epoch > self._epochs.get(name, -1) for name, epoch in now.items()):
-            for kill in self._open:
+            for kill in [kill for kill in self._open if self._is_back(kill)]:
                 kill.back_s = time.time() - kill.when
-            self._open = []
+                self._open.remove(kill)
         self._epochs = now
+
+    def _is_back(self, kill: Kill) -> bool:
+        """Whether an epoch that is recorded now is one after the kill, and none that the dying had just ended."""
+        of_driver = kill.kind in ("driver", "journal's writer")
+        return self._job.starts > kill.starts if of_driver else time.time() > kill.when + _DYING_S
 
     def is_due(self, kill: Kill) -> bool:
         """Whether the kill's place is reached and its delay is over."""
@@ -161,6 +167,7 @@ class Watch:
     def after(self, kill: Kill) -> None:
         """Notes that it has happened."""
         kill.when = time.time()
+        kill.starts = self._job.starts
         self._open.append(kill)
         self._due = None
         print(f"{kill.job}, epoch {kill.epoch:g}: {kill.kind} ({kill.note})", flush=True)
