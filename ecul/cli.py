@@ -8,7 +8,21 @@ from collections.abc import Sequence
 from ecul import __version__
 from ecul.console import Parser, run_command
 
-COMMANDS = ("train", "evaluate", "cluster", "rank", "synth", "doctor", "pretrain", "export", "embed", "report", "bench")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "cluster",
+    "rank",
+    "synth",
+    "doctor",
+    "pretrain",
+    "export",
+    "embed",
+    "search",
+    "group",
+    "report",
+    "bench",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -44,3 +44,6 @@ Backbone = Literal["agw_resnet50", "small"]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where tensors live; `auto` takes a GPU where there is one."""
+
+ModalityChoice = Literal["auto", "visible", "infrared"]
+"""Modality of images of any origin; `auto` guesses it from their colour."""

@@ -2,6 +2,7 @@
 
 from torch.profiler import ProfilerActivity, profile
 
+from ecul.bench.bare import bare_training, extraction
 from ecul.clustering.pipeline import cluster_epoch
 from ecul.config import Config
 from ecul.engine.epoch import run_epoch
@@ -14,7 +15,9 @@ _PREFIX = "ecul/"
 
 
 def time_training(config: Config, *, steps: int) -> dict[str, float]:
-    """Returns images/s of timed steps of the last stage, and seconds of each part of a step from a profiled repeat.
+    """Returns images/s of timed steps of the last stage, of the extraction and of the bare network in both.
+
+    Seconds of each part of a step come from a profiled repeat.
 
     The parts are measured with torch's profiler on, so their shares mean more than their sums. On a GPU they are
     device time.
@@ -40,5 +43,9 @@ def time_training(config: Config, *, steps: int) -> dict[str, float]:
         for event in profiler.key_averages()
         if event.key.startswith(_PREFIX)
     }
-    images = round(metrics["images_per_second"] * metrics["seconds/train"])
-    return {"images_per_second": metrics["images_per_second"], "images": images} | parts
+    speeds = {
+        "images_per_second": metrics["images_per_second"],
+        "bare_images_per_second": bare_training(session, state.optimizer, steps=steps),
+        **extraction(session, state.model),
+    }
+    return {**speeds, "images": round(metrics["images_per_second"] * metrics["seconds/train"])} | parts

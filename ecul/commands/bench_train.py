@@ -10,7 +10,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Adds the options of `ecul bench train`."""
     parser = subparsers.add_parser(
         "train",
-        help="images/s, and shares of data, forward, backward, memory, logging",
+        help="images/s of training and extraction beside the bare network's, and shares of a step's parts",
         epilog="All settings: docs/configuration.md",
     )
     parser.add_argument("--config", required=True, metavar="FILE")
@@ -33,9 +33,13 @@ def run(args: argparse.Namespace) -> int:
         output_file(args.json, option="--json")
     measured = time_training(load_config(args.config, args.set), steps=args.steps)
     seconds = sum(value for name, value in measured.items() if name.startswith("seconds/"))
-    sys.stdout.write(
-        f"{measured['images_per_second']:.0f} images/s ({args.steps} steps, {measured['images']:.0f} images)\n"
-    )
+    sys.stdout.write(f"{args.steps} steps, {measured['images']:.0f} images\n")
+    for name, key in (("training", "images_per_second"), ("extraction", "extraction_images_per_second")):
+        speed, bare = measured[key], measured[f"bare_{key}"]
+        sys.stdout.write(
+            f"{name:10} {speed:8.0f} images/s; the bare network {bare:.0f} images/s: {bare / speed:.2f} x its time\n"
+        )
+    sys.stdout.write("parts of training, profiled:\n")
     for name, value in measured.items():
         if name.startswith("seconds/"):
             sys.stdout.write(f"  {name.removeprefix('seconds/'):10} {value:8.3f} s  {100 * value / seconds:5.1f} %\n")

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-from pathlib import Path
 from typing import get_args
 
 from ecul.names import Device
@@ -14,10 +13,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Adds the options of `ecul embed`."""
     parser = subparsers.add_parser("embed", help="embeddings of image files, with exported weights")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files of one modality")
-    parser.add_argument("--weights", required=True, metavar="FILE.safetensors")
+    parser.add_argument("--weights", required=True, metavar="FILE|RUN", help="of `ecul export`, or a run directory")
     parser.add_argument("--modality", choices=("visible", "infrared"), default="visible")
     parser.add_argument("--out", default="embeddings.npz", metavar="FILE.npz", help="`features` and `paths`")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=32, help="images at once (default: 32)")
     parser.add_argument("--device", choices=get_args(Device), default="auto")
     parser.set_defaults(run=run)
 
@@ -28,23 +27,23 @@ def run(args: argparse.Namespace) -> int:
 
     from ecul import runtime
     from ecul.data.images import ImageStore
-    from ecul.data.transforms import normalise
-    from ecul.features.extract import extract
+    from ecul.engine.collection import open_embedder
+    from ecul.engine.embedding import embed_pixels
+    from ecul.errors import ConfigError
     from ecul.files import output_file, replacing
-    from ecul.models.weights import model_from_file
     from ecul.types import Modality
 
+    if args.batch_size < 1:
+        raise ConfigError(f"--batch-size is {args.batch_size}, expected at least 1")
     out = output_file(args.out)
-    model, description = model_from_file(Path(args.weights))
-    device = runtime.pick_device(args.device)
-    model.to(device)
-    store = ImageStore(args.images, height=description["height"], width=description["width"], cache_bytes=0)
-    modality = np.full(len(args.images), Modality[args.modality.upper()], np.int32)
-    features = extract(
-        model.embed,
-        lambda wanted: normalise(store.get(wanted).to(device)),
-        modality,
+    embedder = open_embedder(args.weights, runtime.pick_device(args.device))
+    store = ImageStore(args.images, height=embedder.height, width=embedder.width, cache_bytes=0)
+    features = embed_pixels(
+        embedder.network,
+        store.get,
+        np.full(len(args.images), Modality[args.modality.upper()], np.int32),
         np.arange(len(args.images)),
+        device=embedder.device,
         batch_size=args.batch_size,
     )
     rows = features.cpu().numpy()

@@ -37,8 +37,9 @@ class EvaluationConfig(Strict):
     gallery_rule: GalleryRule = "community"
     """SYSU-MM01's galleries: `community` (drawn with seed = trial, as public Python codes do) or `official` (the fixed
     ones of the dataset's own code; the real test split only)."""
-    batch_size: int = Field(256, ge=1)
-    """Images embedded at once, in the evaluation and at the start of an epoch. Costs memory only."""
+    batch_size: int | None = Field(None, ge=1)
+    """Images embedded at once, in the evaluation and at the start of an epoch, without their mirror images; null = 32
+    on a CPU, whose caches hold no more, else 256. Costs memory only."""
 
 
 class RuntimeConfig(Strict):
