@@ -33,6 +33,9 @@ from tune.trials.full import TRAINED_EPOCHS, FullSettings, FullTrial
 from tune.trials.result import result_key
 
 log = logging.getLogger(__name__)
+# The first warns of missing result files of the trials; the study has the results. The second says that a trial did not
+# complete, which our own line says, with what becomes of it.
+_SILENCED = {"ray.tune.analysis.experiment_analysis": logging.ERROR, "ray.tune.tune": logging.CRITICAL}
 
 
 def prepare_study(plan: Plan, *, retry_failed: bool = False) -> optuna.Study:
@@ -177,11 +180,11 @@ def _quiet() -> Iterator[None]:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
-    # it warns of missing result files of the trials; the study has the results
-    analysis = logging.getLogger("ray.tune.analysis.experiment_analysis")
-    level = analysis.level
-    analysis.setLevel(logging.ERROR)
+    before = {name: logging.getLogger(name).level for name in _SILENCED}
+    for name, level in _SILENCED.items():
+        logging.getLogger(name).setLevel(level)
     try:
         yield
     finally:
-        analysis.setLevel(level)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
-_OF_LIBRARIES = re.compile(r".*wandb-artifacts|wandb-\d+-.*|debug-cli\..*|pymp-.*")
-"""Temporary files of W&B and of Python's multiprocessing: theirs to remove, which a killed process cannot."""
+_OF_LIBRARIES = re.compile(r".*wandb-(artifacts|media)|torchinductor_.*|wandb-\d+-.*|debug-cli\..*|pymp-.*")
+"""Empty temporary folders of W&B, torch and Python's multiprocessing, which a killed process cannot remove."""
 _OWN_ACTORS = ("TrainStateActor", "AutoscalingCoordinator", "JobSupervisor")
 """Actors that Ray keeps for the whole cluster."""
 
@@ -79,7 +79,7 @@ class Traces:
         """Looks at a folder for temporary files, and at the machine."""
         lines = Path("/proc/net/unix").read_text().splitlines()
         return cls(
-            temporary=frozenset(path.name for path in temporary.iterdir() if not _OF_LIBRARIES.fullmatch(path.name)),
+            temporary=frozenset(path.name for path in temporary.iterdir() if not _is_of_library(path)),
             shared_memory=frozenset(path.name for path in Path("/dev/shm").iterdir()),
             sockets=frozenset(line.split()[-1] for line in lines if str(temporary) in line),
         )
@@ -91,6 +91,10 @@ class Traces:
             "shared memory": sorted(self.shared_memory - before.shared_memory),
             "sockets": sorted(self.sockets - before.sockets),
         }
+
+
+def _is_of_library(path: Path) -> bool:
+    return bool(_OF_LIBRARIES.fullmatch(path.name)) and not any(inner.is_file() for inner in path.rglob("*"))
 
 
 def left_in_ray(seconds: float = 30) -> list[str]:
