@@ -1,10 +1,12 @@
 """What a sweep hands to Ray Tune, without Ray's cluster."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
+from tune import sweep as sweep_module
 from tune.plan import make_plan
 from tune.sweep import make_scheduler
 from tune.trials.full import TRAINED_EPOCHS
@@ -40,3 +42,10 @@ def test_switch_epochs_cover_the_longest_and_the_shortest_trial(make_sweep, tmp_
     sweep = make_sweep(fidelity="full", space=space, constraints=[], set={"stages.intra": 1, "stages.united": 2})
     domain = make_plan(sweep, tmp_path / "s", local=True).space.domains["memory.united.switch_epoch"]
     assert (domain.low, domain.high) == (2, 11)
+
+
+def test_rays_own_error_on_trials_that_are_queued_again_is_not_shown():
+    ray_tune = logging.getLogger("ray.tune.tune")
+    with sweep_module._quiet():
+        assert not ray_tune.isEnabledFor(logging.ERROR)
+    assert ray_tune.isEnabledFor(logging.ERROR)
