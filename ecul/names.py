@@ -11,6 +11,21 @@ from typing import Literal
 SearchBackend = Literal["auto", "tiles", "faiss", "torch"]
 """What proposes neighbours: `ecul.clustering.search`. The lists do not depend on it."""
 
+Groups = Literal["modality_camera", "modality"]
+"""Groups of images inside which a clustering counts neighbours: `ecul.clustering.presets`."""
+
+Reading = Literal["groups", "window"]
+"""The two readings of EMCC's ranges k2 and k3: `ecul.clustering.presets`."""
+
+Reciprocal = Literal["groups", "all"]
+"""Where EMCC counts the k1 reciprocal neighbours: `ecul.clustering.presets`."""
+
+Balance = Literal["groups", "modalities"]
+"""What weighs the same in a fused encoding: `ecul.clustering.presets`."""
+
+Centring = Literal["none", "modality", "camera"]
+"""Whose mean is subtracted from embeddings before they are clustered: `ecul.clustering.centring`."""
+
 LayoutName = Literal["sysu", "regdb", "llcm"]
 """Dataset layouts: one module of `ecul.data.layouts` each.
 

@@ -5,32 +5,57 @@ ranges in the annotations and takes the string under each field as its documenta
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from ecul.names import SearchBackend
+from ecul.names import Balance, Centring, Groups, Reading, Reciprocal, SearchBackend
 
 CHECKED = {"extra": "forbid", "use_attribute_docstrings": True}
 """How `ecul.config` reads such a dataclass: unknown keys are errors, and the strings under fields document them."""
 
-Preset = Literal["emcc", "kreciprocal", "modality_balanced", "balanced_neighbours", "camera_aware"]
+Preset = Literal[
+    "emcc",
+    "kreciprocal",
+    "modality_balanced",
+    "balanced_neighbours",
+    "camera_aware",
+    "camera_quota",
+    "camera_window",
+]
 """Neighbour distances; their recipes are in `ecul.clustering.presets`."""
 
-PRESET_DEFAULTS: Mapping[str, Mapping[str, int | str]] = {
-    "emcc": {"k1": 10, "k2": 4, "k3": 10, "groups": "modality_camera"},
+PRESET_DEFAULTS: Mapping[str, Mapping[str, int | str | None]] = {
+    "emcc": {
+        "k1": 10,
+        "k2": 4,
+        "k3": 10,
+        "groups": "modality_camera",
+        "reading": "groups",
+        "reciprocal": None,
+        "balance": None,
+    },
     "kreciprocal": {"k1": 30, "k2": 6},
     "modality_balanced": {"k1": 40, "k2": 32},
     "balanced_neighbours": {"k1": 30, "k2": 6},
     "camera_aware": {"k1_intra": 5, "k1_inter": 20, "k2_intra": 2, "k2_inter": 4},
+    "camera_quota": {"k1": 40, "k2": 16, "k3": 40, "groups": "modality_camera", "balance": "modalities"},
+    "camera_window": {"k1": 40, "k2": 32, "groups": "modality_camera", "balance": "modalities"},
 }
 """The numbers that each preset uses, with its defaults. A preset refuses numbers that are not named here.
+
+None: the default depends on another setting.
 
 docs/configuration.md takes the defaults from here; the strings under the fields do not repeat them.
 """
 
-_OPTIONAL = ("groups", "k1", "k2", "k3", "k1_intra", "k1_inter", "k2_intra", "k2_inter")
+WINDOW_DEFAULTS: Mapping[str, int | str] = {"k1": 40, "k2": 16, "k3": 40}
+"""Those of emcc's reading `window`, which counts over all images; `k1` only where its neighbours are counted so."""
+
+_OPTIONAL = (
+    "groups", "reading", "reciprocal", "balance", "k1", "k2", "k3", "k1_intra", "k1_inter", "k2_intra", "k2_inter"
+)  # fmt: skip
 Range = Annotated[int, Ge(1), Le(1000)]
 Eps = Annotated[float, Gt(0), Lt(1)]
 
@@ -47,26 +72,37 @@ class ClusteringParameters:
 
     preset: Preset = "emcc"
     """How distances are made: `emcc` (ECUL), or those of ADCA (`kreciprocal`), PCA (`modality_balanced`), BMIL
-    (`balanced_neighbours`) and CA-Jaccard (`camera_aware`)."""
+    (`balanced_neighbours`), CA-Jaccard (`camera_aware`) and MPJL (`camera_quota`, and its older `camera_window`)."""
     eps: Eps = 0.6
     """DBSCAN: largest Jaccard distance between neighbours. Larger makes fewer, larger clusters, merges strangers and
     leaves less noise. Public codes use 0.6 on SYSU-MM01 and 0.3 on RegDB; docs/log.md shows what 0.6 does to others."""
     min_samples: Range = 4
     """DBSCAN: images within `eps`, itself included, that make an image a core of a cluster. More leaves more noise.
     Public codes of this family use 4."""
-    groups: Literal["modality_camera", "modality"] | None = None
-    """emcc: inside which groups neighbours are counted. `modality_camera` gives each camera the same weight; `modality`
-    suits datasets whose cameras see few people."""
+    groups: Groups | None = None
+    """emcc, camera_quota, camera_window: groups of images that neighbours are counted in. `modality_camera` gives each
+    camera its own; `modality` suits datasets whose cameras see few people."""
+    reading: Reading | None = None
+    """emcc: what k2 and k3 are. `groups`: the k2 nearest of every group are averaged, and of the average only the
+    images among the k3 nearest of a group stay. `window`: of the k3 nearest over all groups, at most k2 of each group
+    are averaged, as in camera_quota, so a group without near images has no vote."""
+    reciprocal: Reciprocal | None = None
+    """emcc: where the k1 neighbours are counted, in each of the `groups` or over `all` images. Null: as the reading
+    (`groups`: groups, `window`: all). Over all, a wide gap between the modalities leaves no neighbours beyond it."""
+    balance: Balance | None = None
+    """emcc, camera_quota, camera_window: what weighs the same in the average, all `groups`, or both `modalities` and
+    inside them their groups. Null (emcc): as the reading (`groups`: groups, `window`: modalities)."""
     k1: Range | None = None
-    """Nearest neighbours that may be reciprocal (emcc: in each group; else: in all). More link harder positives and
-    more strangers."""
+    """Nearest neighbours that may be reciprocal (emcc: in each group; else: in all, and in the reading `window`). More
+    link harder positives and more strangers."""
     k2: Range | None = None
     """Nearest neighbours whose encodings are averaged (emcc: in each group). More smooth more, and blur small
-    clusters."""
+    clusters. camera_quota and the reading `window`: most of one group; 1 there means no average at all."""
     k3: Range | None = None
     """emcc: after the averaging, an image's encoding keeps only those images that are among its k3 nearest within
     their own group. Smaller drops more: hard negatives (similar strangers), but also true matches that are far away.
-    Larger keeps both. At least k2, so raise it with k2."""
+    Larger keeps both. At least k2, so raise it with k2. camera_quota and the reading `window`: nearest images over all
+    groups from which the averaged ones are taken; no more than k1 where that counts all images too."""
     k1_intra: Range | None = None
     """camera_aware: `k1` among images of the same camera."""
     k1_inter: Range | None = None
@@ -78,6 +114,10 @@ class ClusteringParameters:
     backend: SearchBackend = "auto"
     """What proposes neighbours; the result does not depend on it. `tiles`: matrix products on the CPU. `torch`: on a
     GPU where there is one. `faiss`: its flat index. `auto`: torch where a GPU is worth it, else tiles."""
+    centring: Centring = "none"
+    """Subtract the mean embedding of each group of images, and normalise again, before neighbours are searched: of each
+    `camera` (of a modality), of each `modality`, or `none`. Takes away what all images of a camera share; where cameras
+    see different people, it takes away some of the people too."""
 
     def __post_init__(self) -> None:
         """Fills in what the preset has a default for; unknown presets are the clustering's to refuse.
@@ -85,7 +125,7 @@ class ClusteringParameters:
         Raises:
             ValueError: a number that the preset does not use, or k3 below k2.
         """
-        defaults = PRESET_DEFAULTS.get(self.preset)
+        defaults = self._defaults()
         if defaults is None:
             return
         foreign = [name for name in _OPTIONAL if getattr(self, name) is not None and name not in defaults]
@@ -94,45 +134,16 @@ class ClusteringParameters:
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
-        if self.k3 is not None and self.k2 is not None and self.k3 < self.k2:
+        if self.preset == "emcc" and self.k3 is not None and self.k2 is not None and self.k3 < self.k2:
             raise ValueError(f"k3 ({self.k3}) must be at least k2 ({self.k2}); raise k3 too")
 
-
-@dataclass(frozen=True)
-class IntraParameters(ClusteringParameters):
-    """The clustering inside each modality, in stages 1 and 2. Settings as in `clustering.united`, without curriculum.
-
-    Numbers that the preset does not use must stay null.
-    """
-
-    __pydantic_config__: ClassVar = CHECKED
-
-    preset: Preset = "kreciprocal"
-    """As `clustering.united.preset`. Inside one modality the field's default is the plain k-reciprocal distance."""
-
-
-@dataclass(frozen=True)
-class UnitedParameters(ClusteringParameters):
-    """The clustering over both modalities together, in stage 2, and its eps curriculum.
-
-    Numbers that the preset does not use must stay null.
-    """
-
-    __pydantic_config__: ClassVar = CHECKED
-
-    eps_start: Eps | None = None
-    """`eps` of the first stage-2 epoch; it moves to `eps` in `eps_ramp_epochs` equal steps. Null: `eps` from the start.
-    A small start links only sure pairs while the embedding is young."""
-    eps_ramp_epochs: Annotated[int, Ge(0)] = 0
-    """Stage-2 epochs until `eps` is reached; 0 = at once."""
-
-    def at(self, stage_epoch: int) -> ClusteringParameters:
-        """Returns the numbers of the n-th stage-2 epoch, counted from 1: those here, with the curriculum's eps."""
-        values = {field.name: getattr(self, field.name) for field in fields(ClusteringParameters)}
-        if self.eps_start is not None and stage_epoch <= self.eps_ramp_epochs:
-            step = (self.eps - self.eps_start) * (stage_epoch - 1) / self.eps_ramp_epochs
-            values["eps"] = self.eps_start + step
-        return ClusteringParameters(**values)
+    def _defaults(self) -> Mapping[str, int | str | None] | None:
+        """The preset's defaults; None for an unknown preset."""
+        defaults = PRESET_DEFAULTS.get(self.preset)
+        if defaults is None or self.preset != "emcc" or self.reading != "window":
+            return defaults
+        window = {name: k for name, k in WINDOW_DEFAULTS.items() if name != "k1" or self.reciprocal != "groups"}
+        return {**defaults, **window}
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ecul.config import Config
 from ecul.errors import ConfigError
 from ecul.parameters import ClusteringParameters
+from ecul.schedules import Move
 from ecul.schema import check, load_yaml, merge, overlay, parse_assignments
 
 ABLATIONS = ("configs", "ablation")
@@ -108,5 +110,26 @@ def oracle_warning(config: Config) -> str | None:
 
 
 def config_tree(config: Config) -> dict[str, Any]:
-    """Returns the configuration as plain data that `parse_config` reads back; unused parameters are left out."""
-    return config.model_dump(mode="json", exclude_none=True)
+    """Returns the configuration as plain data that `parse_config` reads back.
+
+    Unused parameters are left out, and so are schedules that move nothing.
+    """
+    tree = config.model_dump(mode="json", exclude_none=True)
+    for section in ("united", "intra"):
+        schedule = _without(tree["clustering"][section].pop("schedule"), _IDLE)
+        if schedule:
+            tree["clustering"][section]["schedule"] = schedule
+    return tree
+
+
+_IDLE = {field.name: field.default for field in fields(Move) if field.default is not None}
+
+
+def _without(tree: Mapping[str, Any], leaf: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested mapping without the inner ones that equal `leaf`, or in which nothing else is left."""
+    kept: dict[str, Any] = {}
+    for name, value in tree.items():
+        inner = _without(value, leaf) if isinstance(value, Mapping) else value
+        if inner not in ({}, leaf):
+            kept[name] = inner
+    return kept

@@ -78,30 +78,46 @@ class FusionPattern:
     weight: IntArray
 
 
+@numba.njit(cache=True, nogil=True)
+def _keep_quota(index, part, num_parts, quota, copies):
+    """Drops from each row of (R, S, K) the images of a group beyond the first `quota`; a point's copies stay whole."""
+    kept = np.zeros(num_parts, np.int64)
+    for r in range(index.shape[0]):
+        kept[:] = 0
+        for s in range(index.shape[1]):
+            for place in range(index.shape[2]):
+                other = index[r, s, place]
+                if other < 0:
+                    break
+                if kept[part[other]] >= quota:
+                    index[r, s, place] = -1
+                else:
+                    kept[part[other]] += copies[other]
+
+
 def fusion_pattern(recipe: Recipe, lists: NeighborLists, images: IntArray) -> FusionPattern:
     """Which encodings make up the fused ones of the given images, and how much each counts.
 
     Args:
-        recipe: its `fusion` says which of the fused neighbours form a part; all parts of an image weigh the same, and
-            so do all neighbours in a part.
-        lists: the searched lists of all images.
+        recipe: its `part` and `side` say how the fused neighbours weigh: all sides of an image weigh the same, so do
+            all groups of a side, and all neighbours of a group. A side or group without neighbours is left out.
+        lists: the fusion's lists of all images.
         images: int32 (R,).
     """
     index = within_reach(lists.index[images], recipe.fusion_depth, recipe.copies)
+    num_parts, num_sides = len(recipe.side), int(recipe.side.max(initial=0)) + 1
+    if recipe.quota:
+        _keep_quota(index, recipe.part, num_parts, recipe.quota, recipe.copies)
     valid = index >= 0
-    part = np.broadcast_to(np.arange(index.shape[1])[:, None], index.shape)
-    if recipe.fusion == "modality":
-        part = recipe.modality[index]
-    elif recipe.fusion == "pooled":
-        part = np.zeros_like(index)
-    num_parts = max(2, index.shape[1])
+    part = recipe.part[index]
     copies = recipe.copies[index]
     flat = np.arange(len(index))[:, None, None] * num_parts + part
     counts = np.bincount(flat[valid], weights=copies[valid], minlength=len(index) * num_parts)
-    counts = counts.reshape(len(index), num_parts)
-    parts = (counts > 0).sum(1)
-    share = 1.0 / (np.maximum(counts, 1) * np.maximum(parts, 1)[:, None])
-    weight = np.where(valid, np.rint(copies * share.reshape(-1)[flat] * ONE), 0).astype(np.int32)
+    present = counts.reshape(len(index), num_parts) > 0
+    parts = np.stack([present[:, recipe.side == side].sum(1) for side in range(num_sides)], axis=1)
+    sides = (parts > 0).sum(1)
+    share = 1.0 / (np.maximum(counts, 1) * np.maximum(parts[:, recipe.side] * sides[:, None], 1).reshape(-1))
+    weight = np.where(valid, np.rint(copies * share[flat] * ONE), 0).astype(np.int32)
     shape = (len(index), index.shape[1] * index.shape[2])
     return FusionPattern(np.where(valid, index, -1).reshape(shape), weight.reshape(shape))
 
@@ -111,8 +127,8 @@ def extend_rows(encoding: SparseRows, lists: NeighborLists, recipe: Recipe, imag
 
     Args:
         encoding: V of all images.
-        lists: the searched lists of all images.
-        recipe: the preset; its fusion says how neighbours weigh, its filter_depth is k3 (0: no filter).
+        lists: the fusion's lists of all images.
+        recipe: the preset; its groups say how neighbours weigh, its filter_depth is k3 (0: no filter).
         images: int32 (R,).
 
     Returns:

@@ -93,18 +93,21 @@ def _one_of(lists: list[NeighborLists], number: int) -> NeighborLists:
 
 
 def label(
-    run: Executor, part: Part, lists: Any, recipe: Recipe, parameters: ClusteringParameters
+    run: Executor, part: Part, lists: Sequence[Any], recipe: Recipe, parameters: ClusteringParameters
 ) -> tuple[Any, Any, Any]:
-    """Handles to the labels with their metrics, the fused encodings, and the graph: everything after the search."""
+    """Handles to the labels with their metrics, the fused encodings, and the graph: everything after the search.
+
+    `lists` are handles to those of `recipe.specs`.
+    """
 
     def over_rows(stage: str, function: Callable[..., Any], *inputs: Any) -> list[Any]:
         blocks = row_blocks(part.num_rows, run.num_blocks)
         return [run.submit(part.name + stage, function, *inputs, run.num_threads, *rows) for rows in blocks]
 
     encode, extend, jaccard = f"{part.name}encode", f"{part.name}extend", f"{part.name}jaccard"
-    inputs = run.submit(encode, encoding_inputs, lists, recipe, run.num_threads)
+    inputs = run.submit(encode, encoding_inputs, lists[0], recipe, run.num_threads)
     encoding = run.submit(encode, joined, *over_rows("encode", encode_range, part.bank, inputs, recipe))
-    pieces = over_rows("extend", extend_range, encoding, lists, recipe)
+    pieces = over_rows("extend", extend_range, encoding, lists[-1], recipe)
     fused, inverted = run.submit(extend, joined_and_inverted, *pieces, num_returns=2)
     graph = run.submit(jaccard, joined, *over_rows("jaccard", jaccard_range, fused, inverted, parameters.eps))
     labels = run.submit(

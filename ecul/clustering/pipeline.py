@@ -4,19 +4,21 @@ points -> search -> encode -> extend and filter -> Jaccard distances up to eps -
 Each stage works on ranges of rows, given the whole compact input, through an executor: in this process, or as tasks.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from ecul.clustering.centring import centred
 from ecul.clustering.executor import Executor, InProcess
 from ecul.clustering.labelling import Labelled, Part, label, search_lists
 from ecul.clustering.points import Points, find_points
 from ecul.clustering.presets import Recipe, build_recipe
 from ecul.clustering.search.exact import NORM_TOLERANCE
 from ecul.clustering.search.lists import NeighborLists, NeighborSpec, join_specs
-from ecul.clustering.search.search import SearchReport
+from ecul.clustering.search.search import SearchReport, join_reports
 from ecul.clustering.selection import other_modality_spec, select_pairs
 from ecul.types import ClusteringParameters, ClusteringRequest, ClusteringResult, FeatureBank, IntArray, Modality
 
@@ -56,6 +58,11 @@ def check_bank(bank: FeatureBank) -> None:
         raise ValueError(f"features row {row} has norm {norms[row]:.4g}; normalise the rows to length 1")
 
 
+def centred_points(bank: FeatureBank, centring: str) -> Points:
+    """The points of the centred bank."""
+    return find_points(centred(bank, centring))
+
+
 def cluster(bank: FeatureBank, parameters: ClusteringParameters, *, num_threads: int | None = None) -> Clustering:
     """Clusters all images of the bank by one preset.
 
@@ -70,9 +77,9 @@ def cluster(bank: FeatureBank, parameters: ClusteringParameters, *, num_threads:
     """
     run = InProcess(num_threads)
     check_bank(bank)
-    points = run.submit("points", find_points, bank)
+    points = run.submit("points", centred_points, bank, parameters.centring)
     recipe = build_recipe(points.bank, parameters, points.copies)
-    (lists,), report = search_lists(run, points.bank, points, [recipe.spec], parameters.backend)
+    lists, report = search_lists(run, points.bank, points, recipe.specs, parameters.backend)
     part = Part("", points.bank, len(points), points.copies, points.first)
     labelled, _, graph = label(run, part, lists, recipe, parameters)
     labels, num_clusters, metrics = labelled
@@ -105,27 +112,72 @@ def cluster_epoch(
     """
     run = InProcess(num_threads) if run is None else run
     check_bank(bank)
-    points = find_points(bank)
-    shared = run.share(points.bank)
-    recipes, wanted = _wanted(points, request)
-    backend = request.intra.backend if request.united is None else request.united.backend
-    lists, report = search_lists(run, shared, points, list(wanted.values()), backend)
-    near = dict(zip(wanted, lists, strict=True))
+    inside, both, report = _views(run, bank, request)
+    recipes = [_modality_recipe(inside.points, request.intra, kind) for kind in Modality]
     handles: list[Any] = []
     for kind, recipe in zip(Modality, recipes, strict=True):
-        part, own = _modality_part(run, shared, near["intra"], points, kind)
+        part, own = _modality_part(run, inside, kind)
         handles.append(label(run, part, own, recipe, request.intra)[0])
     pairs: Any = None
     if request.united is not None:
-        part = Part("united/", shared, len(points), points.copies, points.first)
+        points = both.points
+        part = Part("united/", both.bank, len(points), points.copies, points.first)
         recipe = build_recipe(points.bank, request.united, points.copies)
-        labelled, fused, _ = label(run, part, near["united"], recipe, request.united)
+        labelled, fused, _ = label(run, part, both.lists["united"], recipe, request.united)
         handles.append(labelled)
         if request.selection is not None:
-            inputs = (fused, near["selection"], points.bank.modality, points.copies, request.selection)
+            inputs = (fused, *both.lists["selection"], points.bank.modality, points.copies, request.selection)
             pairs = run.submit("selection/selection", select_pairs, *inputs)
     found: list[Labelled] = [run.get(handle) for handle in handles]
-    return _result(points, found, None if pairs is None else run.get(pairs), report, run.seconds())
+    return _result(inside.points, both.points, found, None if pairs is None else run.get(pairs), report, run.seconds())
+
+
+@dataclass(frozen=True)
+class _View:
+    """A bank as some clusterings see it: centred in one way.
+
+    Attributes:
+        points: of the centred bank.
+        bank: handle to the bank of the points.
+        lists: handles to lists by the name of what needs them: `intra`, `united`, `selection`.
+    """
+
+    points: Points
+    bank: Any
+    lists: dict[str, list[Any]]
+
+
+def _views(run: Executor, bank: FeatureBank, request: ClusteringRequest) -> tuple[_View, _View, SearchReport]:
+    """What the clusterings inside the modalities see, and what the united one sees; the same view where it can be."""
+    united = request.united
+    wanted = {request.intra.centring: ["intra"]}
+    if united is not None:
+        wanted.setdefault(united.centring, []).extend(["united"] if request.selection is None else _BOTH)
+    backend = request.intra.backend if united is None else united.backend
+    views, reports = [], []
+    for centring, names in wanted.items():
+        points = centred_points(bank, centring)
+        shared = run.share(points.bank)
+        specs = {name: _specs(points, request, name) for name in names}
+        found, report = search_lists(run, shared, points, list(itertools.chain(*specs.values())), backend)
+        handles = iter(found)
+        views.append(_View(points, shared, {name: [next(handles) for _ in specs[name]] for name in names}))
+        reports.append(report)
+    return views[0], views[-1], join_reports(reports)
+
+
+_BOTH = ["united", "selection"]
+
+
+def _specs(points: Points, request: ClusteringRequest, name: str) -> list[NeighborSpec]:
+    """The lists that the clusterings inside the modalities, the united one or the selection need."""
+    if name == "intra":
+        rows = [np.arange(*_modality_rows(points, kind), dtype=np.int32) for kind in Modality]
+        specs = [_modality_recipe(points, request.intra, kind).specs for kind in Modality]
+        return [join_specs(same, rows, len(points)) for same in zip(*specs, strict=True)]
+    if name == "selection" and request.selection is not None:
+        return [other_modality_spec(points.bank.modality, request.selection.num_neighbors)]
+    return [] if request.united is None else build_recipe(points.bank, request.united).specs
 
 
 def _modality_rows(points: Points, kind: Modality) -> tuple[int, int]:
@@ -134,48 +186,48 @@ def _modality_rows(points: Points, kind: Modality) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _wanted(points: Points, request: ClusteringRequest) -> tuple[list[Recipe], dict[str, NeighborSpec]]:
-    """The recipes inside each modality, and the lists of an epoch by name."""
-    bank = points.bank
-    rows = [np.flatnonzero(bank.modality == kind).astype(np.int32) for kind in Modality]
-    recipes = [build_recipe(_outline(bank, members), request.intra, points.copies[members]) for members in rows]
-    wanted = {"intra": join_specs([recipe.spec for recipe in recipes], rows, len(bank))}
-    if request.united is not None:
-        wanted["united"] = build_recipe(bank, request.united).spec
-        if request.selection is not None:
-            wanted["selection"] = other_modality_spec(bank.modality, request.selection.num_neighbors)
-    return recipes, wanted
+def _modality_recipe(points: Points, parameters: ClusteringParameters, kind: Modality) -> Recipe:
+    """The recipe of the clustering inside one modality."""
+    rows = slice(*_modality_rows(points, kind))
+    outline = np.empty((rows.stop - rows.start, 0), np.float32)  # recipes read no features
+    bank = FeatureBank(outline, points.bank.modality[rows], points.bank.camera[rows])
+    return build_recipe(bank, parameters, points.copies[rows])
 
 
-def _outline(bank: FeatureBank, members: IntArray) -> FeatureBank:
-    """A part of the bank without its features, which recipes do not read."""
-    return FeatureBank(np.empty((len(members), 0), np.float32), bank.modality[members], bank.camera[members])
-
-
-def _modality_part(run: Executor, bank: Any, lists: Any, points: Points, kind: Modality) -> tuple[Part, Any]:
-    """The points of one modality, and a handle to their lists."""
+def _modality_part(run: Executor, view: _View, kind: Modality) -> tuple[Part, list[Any]]:
+    """The points of one modality, and handles to their lists."""
+    points, name = view.points, f"{kind.name.lower()}/"
     first, last = _modality_rows(points, kind)
-    name = f"{kind.name.lower()}/"
-    part, own = run.submit(f"{name}encode", _rows_of, bank, lists, first, last, num_returns=2)
+    part, *own = run.submit(
+        f"{name}encode",
+        _rows_of,
+        view.bank,
+        first,
+        last,
+        *view.lists["intra"],
+        num_returns=1 + len(view.lists["intra"]),
+    )
     return Part(name, part, last - first, points.copies[first:last], points.first[first:last]), own
 
 
-def _rows_of(bank: FeatureBank, lists: NeighborLists, first: int, last: int) -> tuple[FeatureBank, NeighborLists]:
+def _rows_of(
+    bank: FeatureBank, first: int, last: int, *lists: NeighborLists
+) -> tuple[FeatureBank | NeighborLists, ...]:
     rows = slice(first, last)
     part = FeatureBank(bank.features[rows], bank.modality[rows], bank.camera[rows])
-    return part, lists.subset(np.arange(first, last, dtype=np.int32), len(bank))
+    return part, *(own.subset(np.arange(first, last, dtype=np.int32), len(bank)) for own in lists)
 
 
 def _result(
     points: Points,
+    united_points: Points,
     found: list[Labelled],
     pairs: IntArray | None,
     report: SearchReport,
     seconds: dict[str, float],
 ) -> ClusteringResult:
     """The epoch's labels of images, and all diagnostics by name."""
-    num_points = len(points)
-    intra = np.full(num_points, -1, np.int32)
+    intra = np.full(len(points), -1, np.int32)
     diagnostics = report.metrics() | seconds
     names = ["visible", "infrared", "united"][: len(found)]
     for name, (_, _, metrics) in zip(names, found, strict=True):
@@ -188,11 +240,11 @@ def _result(
         intra[first:last] = labels
     united = found[2] if len(found) > 2 else None
     if united is not None and pairs is not None:
-        pairs = points.pairs_of_images(pairs)
-        noise = united[0][points.point][pairs] < 0
+        pairs = united_points.pairs_of_images(pairs)
+        noise = united[0][united_points.point][pairs] < 0
         diagnostics |= {
             "selection/pairs": float(len(pairs)),
-            "selection/linked_share": float(len(np.unique(pairs)) / max(len(points.point), 1)),
+            "selection/linked_share": float(len(np.unique(pairs)) / max(len(united_points.point), 1)),
             "selection/noise_pair_share": float(noise.any(axis=1).mean()) if len(pairs) else 0.0,
             "selection/seconds": seconds["selection/selection_seconds"],
         }
@@ -200,7 +252,7 @@ def _result(
         intra_label=intra[points.point],
         num_visible_clusters=found[0][1],
         num_infrared_clusters=found[1][1],
-        united_label=None if united is None else united[0][points.point],
+        united_label=None if united is None else united[0][united_points.point],
         num_united_clusters=0 if united is None else united[1],
         selected_pairs=pairs,
         diagnostics=diagnostics,

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from ecul.parameters import IntraParameters, SelectionParameters, UnitedParameters
+from ecul.parameters import SelectionParameters
+from ecul.schedules import IntraParameters, UnitedParameters
 from ecul.schema import Strict
 
 

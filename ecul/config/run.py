@@ -11,13 +11,14 @@ from ecul.config.training import STAGE_NUMBERS, BatchConfig, LossConfig, MemoryC
 from ecul.names import Device, GalleryRule, Oracle
 from ecul.schema import Strict
 
-_ONCE_WITHOUT_SECTION = (
-    "preset groups k1 k2 k3 k1_intra k1_inter k2_intra k2_inter eps min_samples eps_start eps_ramp_epochs"
-)
+_ONCE_WITHOUT_SECTION = "preset groups k1 k2 k3 k1_intra k1_inter k2_intra k2_inter eps min_samples"
 _MOVED = {
     "data.num_workers": "data.decode_threads",
     "clustering.index": "clustering.united.backend, whose lists are always exact: leave it out",
 } | {f"clustering.{name}": f"clustering.united.{name}" for name in _ONCE_WITHOUT_SECTION.split()}
+for _section in ("clustering", "clustering.united"):
+    _MOVED[f"{_section}.eps_start"] = "clustering.united.schedule.eps.first"
+    _MOVED[f"{_section}.eps_ramp_epochs"] = "clustering.united.schedule.eps.epochs"
 
 
 def moved_to(path: str) -> str | None:
@@ -152,6 +153,6 @@ class Config(Strict):
 
 
 def _holds(tree: Mapping[str, Any], path: str) -> bool:
-    section, _, key = path.partition(".")
-    inside = tree.get(section)
-    return isinstance(inside, Mapping) and key in inside
+    section, _, inside = path.partition(".")
+    value = tree.get(section)
+    return section in tree if not inside else isinstance(value, Mapping) and _holds(value, inside)  # pyright: ignore[reportUnknownArgumentType]

@@ -26,12 +26,12 @@ from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, Modalit
 
 
 def clustering_request(config: Config, stage: StageName, stage_epoch: int) -> ClusteringRequest:
-    """Returns the clusterings that an epoch needs; eps follows its curriculum."""
+    """Returns the clusterings that an epoch needs; their numbers follow their schedules."""
     clustering = config.clustering
+    intra = clustering.intra.at(stage, stage_epoch)
     if stage != "united":
-        return ClusteringRequest(intra=clustering.intra)
-    united = clustering.united.at(stage_epoch)
-    return ClusteringRequest(intra=clustering.intra, united=united, selection=clustering.selection)
+        return ClusteringRequest(intra=intra)
+    return ClusteringRequest(intra=intra, united=clustering.united.at(stage_epoch), selection=clustering.selection)
 
 
 OnLabels = Callable[[int, FeatureBank, ClusteringResult], None]

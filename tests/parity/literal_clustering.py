@@ -36,7 +36,7 @@ def dbscan(J, eps, min_samples, copies, first):
 
 
 class Literal:
-    """All five presets on one bank.
+    """All presets on one bank.
 
     Ranges count images and take the copies of the last one whole: images of one `point` are copies. Ties are in the
     order of the points.
@@ -81,6 +81,30 @@ class Literal:
         """Mean over the non-empty parts of the mean of V over each part."""
         return np.stack([np.mean([V[part].mean(0) for part in row if len(part)], axis=0) for row in parts])
 
+    def mean_by_sides(self, V, chosen, code, balance):
+        """Mean over the sides of the mean over their groups of the mean of V over the chosen images of a group."""
+        rows = []
+        for row in chosen:
+            sides = {}
+            for j in row:
+                side = self.modality[j] if balance == "modalities" else 0
+                sides.setdefault(side, {}).setdefault(code[j], []).append(j)
+            means = [np.mean([V[group].mean(0) for group in side.values()], axis=0) for side in sides.values()]
+            rows.append(np.mean(means, axis=0))
+        return np.stack(rows)
+
+    def code(self, groups):
+        return self.modality * 1000 + (self.camera if groups == "modality_camera" else 0)
+
+    def within_quota(self, row, code, quota):
+        """The images of a list that are among the first `quota` of their group, the last one with all its copies."""
+        kept = []
+        for j in row:
+            same = [other for other in kept if code[other] == code[j]]
+            if len(same) < quota or self.point[same[-1]] == self.point[j]:
+                kept.append(j)
+        return kept
+
     def kreciprocal_encoding(self, k1):
         full = [[self.cut(row, k1)] for row in self.order]
         half = [[self.cut(row, min(k1, round(k1 / 2) + 1))] for row in self.order]
@@ -109,6 +133,17 @@ class Literal:
         V = self.encode(self.reciprocal(full), self.reciprocal(half))
         return self.mean_of_means(V, [[self.cut(part, k2) for part in row] for row in lists])
 
+    def camera_window(self, k1, k2, groups="modality_camera", balance="modalities"):
+        windows = [self.cut(row, min(k1, k2)) for row in self.order]
+        return self.mean_by_sides(self.kreciprocal_encoding(k1), windows, self.code(groups), balance)
+
+    def camera_quota(self, k1, k2, k3, groups="modality_camera", balance="modalities"):
+        V, code = self.kreciprocal_encoding(k1), self.code(groups)
+        if k2 == 1:
+            return V
+        chosen = [self.within_quota(self.cut(row, min(k1, k3)), code, k2) for row in self.order]
+        return self.mean_by_sides(V, chosen, code, balance)
+
     def camera_aware(self, k1_intra, k1_inter, k2_intra, k2_inter):
         group = self.modality * 1000 + self.camera
         same = [self.nearest(i, group == group[i], self.num) for i in range(self.num)]
@@ -119,20 +154,48 @@ class Literal:
             V, [[self.cut(same[i], k2_intra) + self.cut(other[i], k2_inter)] for i in range(self.num)]
         )
 
-    def emcc(self, k1, k2, k3, groups="modality_camera"):
-        code = self.modality * 1000 + (self.camera if groups == "modality_camera" else 0)
+    def emcc(self, k1, k2, k3, groups="modality_camera", reading="groups", reciprocal=None, balance=None):
+        window = reading == "window"
+        reciprocal = reciprocal or ("all" if window else "groups")
+        balance = balance or ("modalities" if window else "groups")
+        if window and reciprocal == "all":
+            return self.camera_quota(k1, k2, k3, groups, balance)
+        code = self.code(groups)
         kinds = np.unique(code)
         near = [[self.nearest(i, code == kind, self.num) for kind in kinds] for i in range(self.num)]
-        full = [[self.cut(part, k1) for part in row] for row in near]
-        half = [[self.cut(part, -(-k1 // 2)) for part in row] for row in near]
-        V = self.encode(self.reciprocal(full), self.reciprocal(half))
-        E = self.mean_of_means(V, [[self.cut(part, k2) for part in row] for row in near])
+        if reciprocal == "all":
+            V = self.kreciprocal_encoding(k1)
+        else:
+            full = [[self.cut(part, k1) for part in row] for row in near]
+            half = [[self.cut(part, -(-k1 // 2)) for part in row] for row in near]
+            V = self.encode(self.reciprocal(full), self.reciprocal(half))
+        if window:
+            chosen = [self.within_quota(self.cut(row, k3), code, k2) for row in self.order]
+            return self.mean_by_sides(V, chosen, code, balance)
+        chosen = [[j for part in row for j in self.cut(part, k2)] for row in near]
+        E = self.mean_by_sides(V, chosen, code, balance)
         for i in range(self.num):
             keep = [j for part in near[i] for j in self.cut(part, k3)]
             row = np.zeros(self.num)
             row[keep] = E[i, keep]
             E[i] = row / row.sum()
         return E
+
+
+def centre(features, modality, camera, centring):
+    """Features with their group's mean subtracted and normalised again, by Python's whole numbers."""
+    fixed = np.rint(features.astype(np.float64) * 2**30).astype(np.int64)
+    code = modality.astype(np.int64) * 1000 + (camera if centring == "camera" else 0)
+    out = features.copy()
+    for kind in np.unique(code) if centring != "none" else ():
+        rows = np.flatnonzero(code == kind)
+        mean = [round(sum(int(x) for x in column) / len(rows)) for column in fixed[rows].T]
+        for row in rows:
+            rest = [int(x) - m for x, m in zip(fixed[row], mean, strict=True)]
+            square = sum(x * x for x in rest)
+            if square:
+                out[row] = [np.float32(x / float(square) ** 0.5) for x in rest]
+    return out
 
 
 def jaccard(E):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from ecul.clustering.pipeline import cluster
 from ecul.clustering.points import find_points
+from ecul.parameters import PRESET_DEFAULTS, Preset
 from ecul.types import ClusteringParameters, FeatureBank
 from tests.parity.literal_clustering import Literal, dbscan, jaccard
 
 DIGESTS = Path(__file__).parents[1] / "golden" / "graphs.json"
 GOLDEN = Path(__file__).parents[1] / "golden" / "jaccard.npz"
+LINEAGE = Path(__file__).parents[1] / "golden" / "lineage.npz"
 NEARLY_ONE = 0.999999
 CAMERA_RANGES = ("k1_intra", "k1_inter", "k2_intra", "k2_inter")
 KEYS = [
@@ -27,6 +30,18 @@ KEYS = [
     *(f"emcc_k1_{a}_k2_{b}_k3_{c}" for a, b, c in ((10, 4, 10), (6, 2, 12), (5, 3, 5))),
     "emcc_modality_k1_20_k2_6_k3_30",
 ]
+WINDOWS = {
+    **{f"camera_quota_{part}_k1_{k}_kb_{q}": {"k1": k, "k2": q, "k3": 2 * q}
+       for part in ("visible", "infrared") for k, q in ((20, 6), (10, 3), (12, 8))},
+    **{f"camera_quota_united_k1_{k}_kb_{q}": {"k1": k, "k2": q, "k3": k} for k, q in ((40, 16), (30, 4), (20, 2))},
+    **{f"camera_window_united_k1_{k}_k2_{w}": {"k1": k, "k2": w} for k, w in ((40, 32), (30, 12))},
+}  # fmt: skip
+MIXED = {
+    "window_by_groups": {"reading": "window", "reciprocal": "groups", "k1": 10, "k2": 4, "k3": 40},
+    "groups_over_all": {"reciprocal": "all", "k1": 40, "k2": 4, "k3": 10},
+    "groups_of_modalities": {"balance": "modalities"},
+    "centred": {"centring": "camera"},
+}
 
 
 def parameters_of(key, eps):
@@ -61,6 +76,42 @@ def golden_bank(golden):
 def test_preset_equals_public_code(golden, golden_bank, key):
     found = dense(cluster(golden_bank, parameters_of(key, NEARLY_ONE)).graph)
     assert np.abs(found[golden["rows"]] - golden[key]).max() <= 2e-6
+
+
+def window_parameters(key, **options):
+    return ClusteringParameters(preset=key[: key.index("_", len("camera_"))], **{"eps": NEARLY_ONE, **options})
+
+
+@pytest.fixture(scope="module")
+def lineage():
+    with np.load(LINEAGE) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def lineage_bank(lineage, part):
+    rows = {"visible": lineage["modality"] == 0, "infrared": lineage["modality"] == 1}.get(part, slice(None))
+    return FeatureBank(*(lineage[name][rows].astype(kind) for name, kind in (
+        ("features", np.float32), ("modality", np.int32), ("camera", np.int32))))  # fmt: skip
+
+
+@pytest.mark.parametrize("key", WINDOWS)
+def test_window_presets_equal_public_code(lineage, key):
+    part = key.split("_")[2]
+    bank = lineage_bank(lineage, part)
+    found = dense(cluster(bank, window_parameters(key, **WINDOWS[key])).graph)
+    assert np.abs(found[lineage[f"rows_{part}"]] - lineage[key]).max() <= 2e-6
+    if key.startswith("camera_quota"):
+        reading = ClusteringParameters("emcc", NEARLY_ONE, reading="window", **WINDOWS[key])
+        np.testing.assert_array_equal(dense(cluster(bank, reading).graph), found)
+
+
+@pytest.mark.parametrize("key", [*WINDOWS, *MIXED])
+def test_newer_graphs_have_the_same_bits_on_every_machine(lineage, key):
+    if key in WINDOWS:
+        part, parameters = key.split("_")[2], window_parameters(key, **WINDOWS[key], eps=0.6)
+    else:
+        part, parameters = "united", ClusteringParameters("emcc", **MIXED[key])
+    assert digest(cluster(lineage_bank(lineage, part), parameters)) == json.loads(DIGESTS.read_text())[key]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -108,15 +159,21 @@ def banks(draw):
 
 
 RANGE = st.integers(1, 12)
+OPTIONS = {
+    "groups": ["modality", "modality_camera"],
+    "reading": ["groups", "window"],
+    "reciprocal": [None, "groups", "all"],
+    "balance": [None, "groups", "modalities"],
+}
 
 
 @st.composite
 def presets(draw):
-    preset = draw(st.sampled_from(["kreciprocal", "modality_balanced", "balanced_neighbours", "camera_aware", "emcc"]))
-    names = CAMERA_RANGES if preset == "camera_aware" else ("k1", "k2", "k3") if preset == "emcc" else ("k1", "k2")
-    ranges = {name: draw(RANGE) for name in names}
+    preset = draw(st.sampled_from([*get_args(Preset), "emcc", "emcc"]))
+    known = PRESET_DEFAULTS[preset]
+    ranges = {name: draw(RANGE) for name in known if name.startswith("k")}
+    ranges |= {name: draw(st.sampled_from(options)) for name, options in OPTIONS.items() if name in known}
     if preset == "emcc":
-        ranges["groups"] = draw(st.sampled_from(["modality", "modality_camera"]))
         ranges["k3"] = max(ranges["k3"], ranges["k2"])
     return preset, ranges
 
@@ -126,7 +183,8 @@ def presets(draw):
 def test_engine_equals_literal_version(bank, choice, eps):
     preset, ranges = choice
     points = find_points(bank)
-    literal = jaccard(getattr(Literal(bank.features, bank.modality, bank.camera, points.point), preset)(**ranges))
+    version = getattr(Literal(bank.features, bank.modality, bank.camera, points.point), preset)
+    literal = jaccard(version(**{name: value for name, value in ranges.items() if value is not None}))
     near_one = ClusteringParameters(preset=preset, eps=NEARLY_ONE, min_samples=3, **ranges)
     found = dense(cluster(bank, near_one).graph)
     np.testing.assert_allclose(found, literal, atol=2e-6)

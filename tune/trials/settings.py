@@ -1,6 +1,6 @@
 """The configurations of a sweep: the original, the one that trials change, and a trial's own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ecul.config import Config
@@ -12,6 +12,7 @@ from tune.config import SweepConfig
 from tune.roles import INTRA, UNITED
 
 _PRESET_PARAMETERS = sorted({name for defaults in PRESET_DEFAULTS.values() for name in defaults})
+_RANGES = ("k1", "k2", "k3")
 
 
 def original_config(sweep: SweepConfig) -> Config:
@@ -46,7 +47,7 @@ def base_config(original: Config, *, warm_start: str | None) -> Config:
 
 
 def trial_config(base: Config, values: Mapping[str, Any]) -> Config:
-    """Returns the base with a trial's {path: value}; a changed clustering preset brings its own defaults.
+    """Returns the base with a trial's {path: value}; a changed clustering preset or reading brings its own defaults.
 
     Raises:
         ConfigError: the values do not make a valid configuration.
@@ -54,11 +55,26 @@ def trial_config(base: Config, values: Mapping[str, Any]) -> Config:
     tree = merge(config_tree(base), {})
     for section in (UNITED, INTRA):
         clustering = value_at(tree, section)
-        if values.get(f"{section}.preset", clustering["preset"]) != clustering["preset"]:
-            # the base's k1, k2, ... are of its own preset, which another one may not even know
-            for name in _PRESET_PARAMETERS:
+        changed = [name for name in ("preset", "reading") if _changes(values, section, clustering, name)]
+        if changed:
+            # the base's k1, k2, ... are of its own preset or reading; another preset may not even know them
+            for name in _PRESET_PARAMETERS if "preset" in changed else _RANGES:
                 clustering.pop(name, None)
+            _drop(clustering.get("schedule", {}), _RANGES)
     return parse_config(merge(tree, values))
+
+
+def _changes(values: Mapping[str, Any], section: str, clustering: Mapping[str, Any], name: str) -> bool:
+    return values.get(f"{section}.{name}", clustering.get(name)) != clustering.get(name)
+
+
+def _drop(schedule: dict[str, Any], names: Iterable[str]) -> None:
+    """Takes numbers out of a schedule, or of a schedule for each stage."""
+    for name in names:
+        schedule.pop(name, None)
+    for inner in schedule.values():
+        if isinstance(inner, dict):
+            _drop(inner, names)
 
 
 def value_at(tree: Mapping[str, Any], path: str) -> Any:
