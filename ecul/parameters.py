@@ -85,7 +85,8 @@ class ClusteringParameters:
     reading: Reading | None = None
     """emcc: what k2 and k3 are. `groups`: the k2 nearest of every group are averaged, and of the average only the
     images among the k3 nearest of a group stay. `window`: of the k3 nearest over all groups, at most k2 of each group
-    are averaged, as in camera_quota, so a group without near images has no vote."""
+    are averaged, as in camera_quota (whose ranges are the defaults then); so a group without near images has no
+    vote."""
     reciprocal: Reciprocal | None = None
     """emcc: where the k1 neighbours are counted, in each of the `groups` or over `all` images. Null: as the reading
     (`groups`: groups, `window`: all). Over all, a wide gap between the modalities leaves no neighbours beyond it."""
@@ -97,7 +98,7 @@ class ClusteringParameters:
     link harder positives and more strangers."""
     k2: Range | None = None
     """Nearest neighbours whose encodings are averaged (emcc: in each group). More smooth more, and blur small
-    clusters. camera_quota and the reading `window`: most of one group; 1 there means no average at all."""
+    clusters. camera_quota and the reading `window`: most of one group. 1 means no average at all (MPJL)."""
     k3: Range | None = None
     """emcc: after the averaging, an image's encoding keeps only those images that are among its k3 nearest within
     their own group. Smaller drops more: hard negatives (similar strangers), but also true matches that are far away.

@@ -58,19 +58,42 @@ def sections(record: type[Any]) -> list[Section]:
 
 
 def reference_text(record: type[Any], *, title: str, about: str) -> str:
-    """Returns a record's settings as Markdown, in lines of at most 100 characters."""
+    """Returns a record's settings as Markdown, in lines of at most 100 characters.
+
+    Sections with the same text stand there once, with the paths of all of them.
+    """
     lines = [f"## {title}", "", *textwrap.wrap(about, _WIDTH)]
-    for section in sections(record):
+    for section, others in _without_repeats(sections(record)):
         if not section.settings:
             continue
         lines += ["", f"### `{section.path}`" if section.path else "### At the top", "", *_wrapped(section.about), ""]
+        if others:
+            lines += [*textwrap.wrap(f"The same in {', '.join(f'`{path}`' for path in others)}.", _WIDTH), ""]
         for setting in section.settings:
             default = "must be given" if setting.default is None else f"default {setting.default}"
-            name = setting.path.rpartition(".")[2]
+            name = _name(setting)
             lines += textwrap.wrap(
                 f"- **`{name}`** ({setting.values}; {default}). {setting.meaning}", _WIDTH, subsequent_indent="  "
             )
     return "\n".join(lines) + "\n"
+
+
+def _without_repeats(found: list[Section]) -> Iterator[tuple[Section, list[str]]]:
+    """Each section that differs from those before it in more than its path, with the paths of those after it."""
+    others: dict[tuple[object, ...], list[str]] = {}
+    first: list[tuple[Section, list[str]]] = []
+    for section in found:
+        text = (section.about, *(dataclasses.replace(each, path=_name(each)) for each in section.settings))
+        if text in others:
+            others[text].append(section.path)
+        else:
+            others[text] = []
+            first.append((section, others[text]))
+    yield from first
+
+
+def _name(setting: Setting) -> str:
+    return setting.path.rpartition(".")[2]
 
 
 def _with_inherited(schema: dict[str, Any], record: type[Any]) -> dict[str, Any]:
@@ -127,8 +150,8 @@ def _defaults_of_presets(name: str) -> str:
     """The defaults of a number of clustering presets, such as `10 (emcc), 30 (kreciprocal)`; empty if it has none."""
     presets: dict[int | str, list[str]] = {}
     for preset, defaults in PRESET_DEFAULTS.items():
-        if name in defaults:
-            presets.setdefault(defaults[name], []).append(f"`{preset}`")
+        if (default := defaults.get(name)) is not None:
+            presets.setdefault(default, []).append(f"`{preset}`")
     return ", ".join(f"{value} ({', '.join(names)})" for value, names in presets.items())
 
 

@@ -13,7 +13,16 @@ from ecul.types import ClusteringParameters, FeatureBank, FloatArray, IntArray, 
 
 Lists = list[NDArray[np.intp]]
 PRESETS = ("kreciprocal", "emcc")
-"""Presets that have a dense version."""
+"""Presets that have a dense version, with the choices (`reading`, `centring`, ...) that they have by default."""
+_CHOICES = ("reading", "reciprocal", "balance", "centring")
+
+
+def has_dense_version(parameters: ClusteringParameters) -> bool:
+    """Whether `dense_clustering` knows the preset and its choices."""
+    if parameters.preset not in PRESETS:
+        return False
+    plain = ClusteringParameters(parameters.preset)
+    return all(getattr(parameters, name) == getattr(plain, name) for name in _CHOICES)
 
 
 def dense_clustering(bank: FeatureBank, parameters: ClusteringParameters) -> tuple[IntArray, dict[str, float]]:
@@ -26,10 +35,13 @@ def dense_clustering(bank: FeatureBank, parameters: ClusteringParameters) -> tup
         parameters: of preset `kreciprocal` or `emcc`.
 
     Raises:
-        ValueError: another preset.
+        ValueError: another preset, or choices that it does not know.
     """
-    if parameters.preset not in PRESETS:
-        raise ValueError(f"got preset {parameters.preset!r}; the dense version knows {' and '.join(PRESETS)}")
+    if not has_dense_version(parameters):
+        raise ValueError(
+            f"got preset {parameters.preset!r}; the dense version knows {' and '.join(PRESETS)}, without "
+            f"{', '.join(_CHOICES)}"
+        )
     seconds: dict[str, float] = {}
     last = time.perf_counter(), time.process_time()
 

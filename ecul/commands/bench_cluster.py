@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from ecul.schema import parse_assignments
     from ecul.settings import clustering_parameters
 
-    _check(args)
     parameters = clustering_parameters(args.preset, {**parse_assignments(args.set), "backend": args.backend})
+    _check(args, parameters)
     growth.warm_up(parameters, args.groups)
     print(_header())
     runs: list[Measured] = []
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace) -> None:
-    from ecul.bench.dense import PRESETS
+def _check(args: argparse.Namespace, parameters: "ClusteringParameters") -> None:
+    from ecul.bench.dense import PRESETS, has_dense_version
     from ecul.errors import ConfigError
 
     if min(args.sizes) < 2 or args.dim < 2:
@@ -73,8 +73,11 @@ def _check(args: argparse.Namespace) -> None:
     for name in ("threads", "repeats"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f"--{name} is {getattr(args, name)}, expected at least 1")
-    if args.reference and args.preset not in PRESETS:
-        raise ConfigError(f"--reference knows the presets {' and '.join(PRESETS)}, not {args.preset}")
+    if args.reference and not has_dense_version(parameters):
+        raise ConfigError(
+            f"--reference knows the presets {' and '.join(PRESETS)} with their default choices, not {args.preset} "
+            f"{' '.join(args.set)}".rstrip()
+        )
     if args.json is not None and not args.json.parent.is_dir():
         raise ConfigError(f"--json {args.json}: there is no folder {args.json.parent}")
 

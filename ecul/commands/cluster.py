@@ -1,10 +1,13 @@
 """`ecul cluster`: pseudo-labels of any features."""
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
-from ecul.parameters import Preset
+from ecul.parameters import ClusteringParameters, Preset
+
+_PARAMETERS = [field.name for field in fields(ClusteringParameters) if field.name != "preset"]
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -14,8 +17,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="pseudo-labels of any features",
         description="Clusters features and prints diagnostics of the result; with identities, its quality too.",
         epilog="FEATURES.npz holds features (N, D), modality (N: 0 visible, 1 infrared), camera (N) and, if known, "
-        "identity (N). Parameters for --set: eps, min_samples, backend (auto, tiles, faiss, torch), groups "
-        "(modality_camera, modality), k1, k2, k3, k1_intra, k1_inter, k2_intra, k2_inter; as the preset has them.",
+        f"identity (N). Parameters for --set, as the preset has them: {', '.join(_PARAMETERS)}. docs/configuration.md "
+        "says what they mean (clustering.united).",
     )
     parser.add_argument("features", type=Path, metavar="FEATURES.npz")
     parser.add_argument("--preset", default="emcc", choices=get_args(Preset), help="the distance (default: emcc)")

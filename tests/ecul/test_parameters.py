@@ -1,8 +1,7 @@
-from dataclasses import fields
-
 import pytest
 
-from ecul.parameters import PRESET_DEFAULTS, ClusteringParameters, IntraParameters, UnitedParameters
+from ecul.parameters import PRESET_DEFAULTS, ClusteringParameters
+from ecul.schedules import IntraParameters
 
 
 @pytest.mark.parametrize("preset", PRESET_DEFAULTS)
@@ -25,9 +24,17 @@ def test_inside_a_modality_the_default_is_another_preset():
     assert (IntraParameters().k1, IntraParameters().k2) == (30, 6)
 
 
-def test_the_curriculum_ends_at_eps_and_leaves_the_rest():
-    united = UnitedParameters(k2=3, eps=0.6, eps_start=0.4, eps_ramp_epochs=4)
-    assert [round(united.at(epoch).eps, 3) for epoch in range(1, 7)] == [0.4, 0.45, 0.5, 0.55, 0.6, 0.6]
-    assert {field.name for field in fields(united.at(1))} == {field.name for field in fields(ClusteringParameters)}
-    assert united.at(1) == ClusteringParameters(k2=3, eps=0.4)
-    assert UnitedParameters(eps=0.5).at(1).eps == 0.5
+def test_the_readings_of_emcc_bring_their_own_ranges():
+    assert [getattr(ClusteringParameters(), name) for name in ("reading", "k1", "k2", "k3")] == ["groups", 10, 4, 10]
+    window = ClusteringParameters(reading="window")
+    assert (window.k1, window.k2, window.k3) == (40, 16, 40)
+    mixed = ClusteringParameters(reading="window", reciprocal="groups", k2=3)
+    assert (mixed.k1, mixed.k2, mixed.k3) == (10, 3, 40)
+
+
+def test_a_quota_above_the_window_is_no_quota():
+    assert ClusteringParameters("camera_quota", k2=30, k3=20).k2 == 30
+    with pytest.raises(ValueError, match="camera_window does not use k3"):
+        ClusteringParameters("camera_window", k3=30)
+    with pytest.raises(ValueError, match="camera_quota does not use reading"):
+        ClusteringParameters("camera_quota", reading="window")

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from ecul.cli import main
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "jaccard.npz"
+LINEAGE = Path(__file__).parents[1] / "golden" / "lineage.npz"
 EPS, EPS_ROW = 0.6, 1
 
 
@@ -44,3 +45,38 @@ def test_all_reference_arrays_come_out_of_the_command(tmp_path: Path):
         stored[got.row, got.col] = True
         assert not ((arrays[key] < EPS - 2e-6) & ~stored).any(), key
         np.testing.assert_array_equal(np.load(labels)["labels"], arrays[f"labels_{key}"][EPS_ROW], err_msg=key)
+
+
+def window_settings(key: str) -> tuple[str, list[str]]:
+    """Preset and `--set` texts of an array's name, such as `camera_quota_visible_k1_20_kb_6`."""
+    k1, small = re.findall(r"k1_(\d+)_k[b2]_(\d+)", key)[0]
+    if key.startswith("camera_window"):
+        return "camera_window", [f"k1={k1}", f"k2={small}"]
+    window = k1 if "_united_" in key else str(2 * int(small))
+    return "camera_quota", [f"k1={k1}", f"k2={small}", f"k3={window}"]
+
+
+def test_windows_of_one_modality_and_of_both_come_out_of_the_command(tmp_path: Path):
+    with np.load(LINEAGE) as golden:
+        arrays = {name: golden[name] for name in golden.files}
+    files = {"united": np.full(len(arrays["modality"]), True)}
+    files |= {"visible": arrays["modality"] == 0, "infrared": arrays["modality"] == 1}
+    for part, rows in files.items():
+        named = {name: arrays[name][rows] for name in ("features", "identity", "camera", "modality")}
+        np.savez(tmp_path / f"{part}.npz", **named)
+    labels, graph = tmp_path / "labels.npz", tmp_path / "graph.npz"
+    keys = [key for key in arrays if key.startswith("camera_")]
+    assert len(keys) == 11
+    for key in keys:
+        part = key.split("_")[2]
+        preset, values = window_settings(key)
+        outputs = ["--out", str(labels), "--graph-out", str(graph)]
+        options = ["--preset", preset, "--set", *values, f"eps={EPS}"]
+        assert main(["cluster", str(tmp_path / f"{part}.npz"), *options, *outputs]) == 0
+        expected = arrays[key]
+        got = sp.load_npz(graph)[arrays[f"rows_{part}"]].tocoo()
+        np.testing.assert_allclose(got.data, expected[got.row, got.col], atol=2e-6, err_msg=key)
+        stored = np.zeros(expected.shape, bool)
+        stored[got.row, got.col] = True
+        assert not ((expected < EPS - 2e-6) & ~stored).any(), key
+        assert len(np.load(labels)["labels"]) == files[part].sum()

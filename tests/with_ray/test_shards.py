@@ -39,7 +39,7 @@ def assert_equal(one: ClusteringResult, other: ClusteringResult) -> None:
             assert one.diagnostics[name] == value, name
 
 
-@pytest.mark.parametrize("preset", ["emcc", "kreciprocal", "balanced_neighbours", "camera_aware"])
+@pytest.mark.parametrize("preset", ["emcc", "kreciprocal", "balanced_neighbours", "camera_aware", "camera_quota"])
 def test_shards_give_the_labels_of_one_piece(
     ray_cluster: SmallCluster, small: Callable[..., ClusterConfig], preset: str
 ):
@@ -52,6 +52,19 @@ def test_shards_give_the_labels_of_one_piece(
     assert_equal(sharded, cluster_epoch(bank, request, num_threads=1))
     assert sharded.diagnostics["task/object_mib"] == pytest.approx(bank.features.nbytes / 2**20)
     assert not warnings
+
+
+def test_shards_give_the_labels_of_one_piece_where_clusterings_see_other_lists_and_centres(
+    ray_cluster: SmallCluster, small: Callable[..., ClusterConfig]
+):
+    bank = people(300)
+    mixed = {"k1": 6, "k2": 3, "k3": 20, "reading": "window", "reciprocal": "groups", "eps": 0.5}
+    intra = clustering_parameters("emcc", {**mixed, "centring": "modality"})
+    united = clustering_parameters("emcc", {**mixed, "centring": "camera"})
+    request = ClusteringRequest(intra, united, SelectionParameters(3, 0.7))
+    sharded = RemoteClustering(small({"clustering.shards": 3}).clustering, lambda message: None)(bank, request)
+    assert sharded.num_united_clusters
+    assert_equal(sharded, cluster_epoch(bank, request, num_threads=1))
 
 
 def test_stage_one_has_no_united_clustering(ray_cluster: SmallCluster, small: Callable[..., ClusterConfig]):

@@ -87,16 +87,21 @@ def test_diagnostics_count_what_the_labels_show():
     assert sizes.max() / len(bank) == pytest.approx(figures["largest_share"])
 
 
-def test_epoch_equals_its_parts():
+MIXED = ClusteringParameters("emcc", 0.6, 4, reading="window", reciprocal="groups", centring="camera")
+QUOTA = ClusteringParameters("camera_quota", 0.6, 4, k1=20, k2=6, k3=12, centring="modality")
+
+
+@pytest.mark.parametrize(("intra", "united"), [(KRECIPROCAL, EMCC), (QUOTA, EMCC), (MIXED, MIXED), (EMCC, MIXED)])
+def test_epoch_equals_its_parts(intra, united):
     bank, _ = simulated()
-    result = cluster_epoch(bank, ClusteringRequest(KRECIPROCAL, EMCC, SELECTION))
+    result = cluster_epoch(bank, ClusteringRequest(intra, united, SELECTION))
     for kind, count in ((0, result.num_visible_clusters), (1, result.num_infrared_clusters)):
-        alone = cluster(take(bank, bank.modality == kind), KRECIPROCAL)
+        alone = cluster(take(bank, bank.modality == kind), intra)
         np.testing.assert_array_equal(result.intra_label[bank.modality == kind], alone.labels)
         assert count == alone.num_clusters
-    united = cluster(bank, EMCC)
-    np.testing.assert_array_equal(result.united_label, united.labels)
-    assert result.num_united_clusters == united.num_clusters
+    together = cluster(bank, united)
+    np.testing.assert_array_equal(result.united_label, together.labels)
+    assert result.num_united_clusters == together.num_clusters
     assert result.selected_pairs.dtype == np.int32
     assert (bank.modality[result.selected_pairs] == [0, 1]).all()
     names = set(result.diagnostics)
@@ -117,12 +122,13 @@ CAMERA_AWARE = ClusteringParameters("camera_aware", 0.6, 4, k1_intra=3, k1_inter
 BALANCED = ClusteringParameters("balanced_neighbours", 0.6, 4, k1=10, k2=3)
 
 
-@pytest.mark.parametrize("intra", [KRECIPROCAL, EMCC, CAMERA_AWARE, BALANCED])
+@pytest.mark.parametrize("intra", [KRECIPROCAL, EMCC, CAMERA_AWARE, BALANCED, QUOTA, MIXED])
 @pytest.mark.parametrize("rows", [[], [0], [0, 1, 2], "visible", "infrared"])
 def test_tiny_and_one_sided_banks_give_results(intra, rows):
     bank, _ = simulated(120)
     part = take(bank, np.flatnonzero(bank.modality == (rows == "infrared")) if isinstance(rows, str) else rows)
-    result = cluster_epoch(part, ClusteringRequest(intra, EMCC, SELECTION))
+    united = MIXED if intra is QUOTA else EMCC
+    result = cluster_epoch(part, ClusteringRequest(intra, united, SELECTION))
     assert result.intra_label.shape == result.united_label.shape == (len(part),)
     assert result.selected_pairs.ndim == 2
     assert np.isfinite(list(result.diagnostics.values())).all()
@@ -162,8 +168,10 @@ def test_bad_banks_are_named(change, message):
         ClusteringParameters("nonsense", 0.6, 4),
         ClusteringParameters("emcc", 0.6, 4, k1=0),
         ClusteringParameters("emcc", 0.6, 4, "planet", k1=10, k2=4, k3=10),
+        ClusteringParameters("emcc", 0.6, 4, reading="between the lines"),
+        ClusteringParameters("emcc", 0.6, 4, centring="planet"),
     ],
 )
 def test_bad_parameters_are_named(parameters):
-    with pytest.raises(ValueError, match=r"preset|groups"):
+    with pytest.raises(ValueError, match=r"preset|groups|reading|centring"):
         cluster(simulated(120)[0], parameters)

@@ -7,9 +7,11 @@ from ecul.bench.simulate import even_counts, modality_of_groups, simulate_bank
 from ecul.clustering import jaccard
 from ecul.clustering.dbscan import dbscan_labels
 from ecul.clustering.encoding import weight_of
+from ecul.clustering.fusion import fusion_pattern
 from ecul.clustering.jaccard import jaccard_rows, pair_jaccard
 from ecul.clustering.presets import build_recipe
 from ecul.clustering.ranges import encode_range, encoding_inputs, extend_range, jaccard_range
+from ecul.clustering.search.lists import NeighborLists
 from ecul.clustering.search.search import search
 from ecul.clustering.selection import other_modality_spec, select_pairs
 from ecul.clustering.sparse import (
@@ -21,7 +23,7 @@ from ecul.clustering.sparse import (
     inverted_index,
     row_ranges,
 )
-from ecul.types import SelectionParameters
+from ecul.types import ClusteringParameters, FeatureBank, SelectionParameters
 from tests.ecul.clustering.small import PRESETS, angles, parameters
 
 
@@ -35,14 +37,14 @@ def bank():
 
 
 def lists_of(bank, recipe):
-    return search(bank.features, [recipe.spec])[0][0]
+    return search(bank.features, recipe.specs)[0]
 
 
 def fused_of(bank, recipe):
     lists = lists_of(bank, recipe)
-    inputs = encoding_inputs(lists, recipe)
+    inputs = encoding_inputs(lists[0], recipe)
     encoding = encode_range(bank, inputs, recipe, None, 0, len(bank))
-    return extend_range(encoding, lists, recipe, None, 0, len(bank))
+    return extend_range(encoding, lists[-1], recipe, None, 0, len(bank))
 
 
 def fill_rows_of(rows):
@@ -62,16 +64,58 @@ def test_sharded_stages_have_the_bits_of_the_whole(bank, preset):
     recipe = build_recipe(bank, parameters(preset))
     ranges = [(0, 3), (3, 3), (3, 401), (401, 700)]
     lists = lists_of(bank, recipe)
-    inputs = encoding_inputs(lists, recipe)
+    inputs = encoding_inputs(lists[0], recipe)
     encoding = concatenate_rows([encode_range(bank, inputs, recipe, None, a, b) for a, b in ranges])
     same_rows(encoding, encode_range(bank, inputs, recipe, 2, 0, len(bank)))
-    fused = concatenate_rows([extend_range(encoding, lists, recipe, None, a, b) for a, b in ranges])
-    same_rows(fused, extend_range(encoding, lists, recipe, 1, 0, len(bank)))
+    fused = concatenate_rows([extend_range(encoding, lists[-1], recipe, None, a, b) for a, b in ranges])
+    same_rows(fused, extend_range(encoding, lists[-1], recipe, 1, 0, len(bank)))
     inverted = inverted_index(fused, len(bank))
     graph = concatenate_rows([jaccard_range(fused, inverted, 0.6, None, a, b) for a, b in ranges])
     same_rows(graph, jaccard_range(fused, inverted, 0.6, 3, 0, len(bank)))
     for rows in (encoding, fused):
         np.testing.assert_allclose(np.add.reduceat(rows.value, rows.indptr[:-1]) / ONE, 1, atol=1e-6)
+
+
+def pattern_of(modality, camera, parameters, row):
+    """Weight of each image in the fused encoding of image 0, whose list of all images is `row`."""
+    num = len(modality)
+    bank = FeatureBank(np.empty((num, 0), np.float32), np.array(modality, np.int32), np.array(camera, np.int32))
+    index = np.full((num, 1, len(row)), -1, np.int32)
+    index[0, 0] = row
+    found = fusion_pattern(build_recipe(bank, parameters), NeighborLists(index, index * np.float32(0)), np.arange(1))
+    weights = np.zeros(num)
+    weights[found.index[0][found.index[0] >= 0]] = found.weight[0][found.index[0] >= 0] / ONE
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # cameras: visible 0 (images 0, 1, 2), visible 1 (3), infrared 2 (4, 5); the window ends before 5
+        ({"k2": 2, "k3": 5}, [1 / 8, 1 / 8, 0, 1 / 4, 1 / 2, 0]),
+        ({"k2": 9, "k3": 5}, [1 / 12, 1 / 12, 1 / 12, 1 / 4, 1 / 2, 0]),
+        ({"k2": 2, "k3": 5, "balance": "groups"}, [1 / 6, 1 / 6, 0, 1 / 3, 1 / 3, 0]),
+        ({"k2": 2, "k3": 5, "groups": "modality"}, [1 / 4, 1 / 4, 0, 0, 1 / 2, 0]),
+        ({"k2": 2, "k3": 3}, [1 / 2, 1 / 2, 0, 0, 0, 0]),  # no image of the other groups is near: no vote
+        ({"k2": 9, "k3": 9, "k1": 4}, [1 / 6, 1 / 6, 1 / 6, 1 / 2, 0, 0]),  # the lists hold k1 images
+        ({"k2": 1, "k3": 5}, [1, 0, 0, 0, 0, 0]),  # as in the public code: not expanded at all
+    ],
+)
+def test_a_quota_in_a_window_by_hand(options, expected):
+    parameters = ClusteringParameters("camera_quota", **{"k1": 6, **options})
+    found = pattern_of([0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 2, 2], parameters, [0, 1, 2, 3, 4, 5])
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+
+
+def test_a_quota_takes_all_copies_of_a_frame():
+    bank = FeatureBank(np.empty((4, 0), np.float32), np.zeros(4, np.int32), np.zeros(4, np.int32))
+    recipe = build_recipe(
+        bank, ClusteringParameters("camera_quota", k1=9, k2=2, k3=8), np.array([1, 3, 1, 1], np.int32)
+    )
+    index = np.array([[[0, 1, 2, 3]]], np.int32)
+    found = fusion_pattern(recipe, NeighborLists(index, index * np.float32(0)), np.arange(1))
+    assert found.index.tolist() == [[0, 1, -1, -1]]  # image 0 and, as the second, a frame that is there three times
+    np.testing.assert_allclose(found.weight[0] / ONE, [1 / 4, 3 / 4, 0, 0], atol=1e-8)
 
 
 def test_jaccard_by_hand():

@@ -3,6 +3,7 @@ import pytest
 from ecul.errors import ConfigError
 from tests.tune.conftest import SPACE, base_of
 from tune.space.build import build_space, check_corners, default_values, from_first_epoch
+from tune.trials.settings import trial_config
 
 
 def space_of(sweep):
@@ -46,6 +47,15 @@ def test_the_base_is_the_first_point(make_bare_sweep):
         ({"evaluation.split": {"categorical": ["test"]}}, "cannot be searched"),
         ({"warm_start": {"categorical": ["a"]}}, "cannot be searched"),
         (
+            {"clustering.united.eps_start": {"float": [0.3, 0.5]}},
+            "eps_start is now clustering.united.schedule.eps.first",
+        ),
+        # k3 begins at its plain 9 and k2 above it: refused before any trial, with the epoch
+        (
+            {"clustering.united.schedule.k2.first": {"int": [2, 16]}},
+            "epoch 1 of the stage: k3 .9. must be at least k2 .16.*add a constraint",
+        ),
+        (
             {"clustering.united.k3": {"int": [9, 12], "when": {"clustering.united.preset": ["emcc"]}}},
             "not in the space",
         ),
@@ -78,6 +88,23 @@ def test_what_cannot_be_searched_is_refused_before_any_trial(make_bare_sweep, sp
 def test_impossible_constraints_are_refused(make_bare_sweep, changes, message):
     with pytest.raises(ConfigError, match=message):
         space_of(make_bare_sweep(**changes))
+
+
+def test_schedules_can_be_searched_and_constraints_hold_in_every_epoch(make_bare_sweep):
+    united = "clustering.united"
+    ranges = {f"{united}.{path}": {"int": [2, 30]} for path in ("k2", "k3", "schedule.k2.first", "schedule.k3.first")}
+    moves = {
+        f"{united}.schedule.eps.first": {"float": [0.5, 0.7]},
+        f"{united}.schedule.eps.turn": {"float": [0.2, 0.4]},
+        f"{united}.schedule.eps.shape": {"categorical": ["linear", "geometric"]},
+        "clustering.intra.schedule.intra.eps.first": {"float": [0.5, 0.7]},
+    }
+    constraints = [f"{united}.k3 >= {united}.k2", f"{united}.schedule.k3.first >= {united}.schedule.k2.first"]
+    sweep = make_bare_sweep(fidelity="full", space=ranges | moves, constraints=constraints)
+    space, base = space_of(sweep), base_of(sweep)
+    for values in space.corners(num_inside=20):
+        config = trial_config(base, values).clustering.united
+        assert all(config.at(epoch).k3 >= config.at(epoch).k2 for epoch in range(1, 23))
 
 
 def test_a_constraint_on_a_fixed_number_cuts_the_domain(make_bare_sweep):

@@ -1,3 +1,4 @@
+from ecul.settings import updated
 from tests.tune.conftest import base_of
 from tune.trials.settings import original_config, trial_config, value_at
 
@@ -14,6 +15,17 @@ def test_another_preset_drops_the_numbers_of_the_base_preset(make_bare_sweep):
     assert (changed.clustering.united.k1, changed.clustering.united.k2, changed.clustering.united.k3) == (20, 6, None)
     same = trial_config(base, {"clustering.united.preset": "emcc"})
     assert same.clustering.united.k3 == 9
+
+
+def test_another_preset_or_reading_drops_the_ranges_of_the_base_and_their_moves(make_bare_sweep):
+    moves = {"clustering.united.schedule.k3.first": 12, "clustering.united.schedule.eps.first": 0.4}
+    base = updated(base_of(make_bare_sweep()), moves)
+    changed = trial_config(base, {"clustering.united.preset": "kreciprocal"}).clustering.united
+    assert (changed.k3, list(changed.schedule.moves())) == (None, ["eps"])
+    window = trial_config(base, {"clustering.united.reading": "window"}).clustering.united
+    assert (window.k1, window.k2, window.k3, list(window.schedule.moves())) == (40, 16, 40, ["eps"])
+    same = trial_config(base, {"clustering.united.reading": "groups"}).clustering.united
+    assert (same.k3, list(same.schedule.moves())) == (9, ["eps", "k3"])
 
 
 def test_set_changes_the_base_of_all_trials_before_it_is_checked(make_bare_sweep):
