@@ -8,7 +8,7 @@ from tune.roles import ROLES, intra_parameters, label_of, role_of, united_parame
 
 def test_every_role_is_of_something_in_the_configuration():
     paths = setting_paths(Config)
-    sections = {path.rsplit(".", depth)[0] for path in paths for depth in (1, 2)}
+    sections = {path.rsplit(".", depth)[0] for path in paths for depth in range(1, path.count(".") + 1)}
     assert set(ROLES) <= {*paths, *sections}
 
 

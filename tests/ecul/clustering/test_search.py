@@ -20,7 +20,10 @@ from ecul.clustering.search.search import search, search_by
 from ecul.clustering.search.torch_topk import torch_backend
 from ecul.errors import SearchError
 from ecul.types import FeatureBank
-from tests.ecul.clustering.small import PRESETS, angles, parameters
+from tests.ecul.clustering.small import angles, parameters
+
+PRESETS = ("kreciprocal", "balanced_neighbours", "camera_aware", "emcc")
+"""Presets with lists of different kinds; the others search some of the same."""
 
 
 def spec_of(bank, preset):

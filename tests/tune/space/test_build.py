@@ -50,11 +50,6 @@ def test_the_base_is_the_first_point(make_bare_sweep):
             {"clustering.united.eps_start": {"float": [0.3, 0.5]}},
             "eps_start is now clustering.united.schedule.eps.first",
         ),
-        # k3 begins at its plain 9 and k2 above it: refused before any trial, with the epoch
-        (
-            {"clustering.united.schedule.k2.first": {"int": [2, 16]}},
-            "epoch 1 of the stage: k3 .9. must be at least k2 .16.*add a constraint",
-        ),
         (
             {"clustering.united.k3": {"int": [9, 12], "when": {"clustering.united.preset": ["emcc"]}}},
             "not in the space",
@@ -105,6 +100,12 @@ def test_schedules_can_be_searched_and_constraints_hold_in_every_epoch(make_bare
     for values in space.corners(num_inside=20):
         config = trial_config(base, values).clustering.united
         assert all(config.at(epoch).k3 >= config.at(epoch).k2 for epoch in range(1, 23))
+
+
+def test_ranges_that_do_not_fit_in_some_epoch_are_refused_before_any_trial(make_bare_sweep):
+    space = {"clustering.united.schedule.k2.first": {"int": [2, 16]}}
+    with pytest.raises(ConfigError, match="epoch 1 of the stage: k3 .9. must be at least k2 .16.*add a constraint"):
+        space_of(make_bare_sweep(fidelity="full", space=space, constraints=[]))
 
 
 def test_a_constraint_on_a_fixed_number_cuts_the_domain(make_bare_sweep):
