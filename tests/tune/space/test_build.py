@@ -104,7 +104,7 @@ def test_schedules_can_be_searched_and_constraints_hold_in_every_epoch(make_bare
 
 def test_ranges_that_do_not_fit_in_some_epoch_are_refused_before_any_trial(make_bare_sweep):
     space = {"clustering.united.schedule.k2.first": {"int": [2, 16]}}
-    with pytest.raises(ConfigError, match="epoch 1 of the stage: k3 .9. must be at least k2 .16.*add a constraint"):
+    with pytest.raises(ConfigError, match=r"epoch 1 of the stage: k3 .9. must be at least k2 .16.*add a constraint"):
         space_of(make_bare_sweep(fidelity="full", space=space, constraints=[]))
 
 
