@@ -87,7 +87,9 @@ class WandbRun:
         )
         self._by_epoch = False
         if mode == "offline" and run.kind == "train":
-            log.info("W&B is offline; upload later with: wandb sync %s", run.directory / "wandb" / "offline-run-*")
+            # A resumed run sends its earlier epochs again, so the newest folder holds all. What `wandb sync` makes
+            # of several folders depends on its version: a later one replaces the first, or follows it once more.
+            log.info("W&B is offline; all epochs so far are in the newest folder: wandb sync %s", self._folder())
 
     @_with_our_errors
     def log(self, metrics: Record, *, step: int) -> None:
@@ -121,6 +123,10 @@ class WandbRun:
         with artifact.new_file(name, mode="wb") as file:
             file.write(content)
         self._run.log_artifact(artifact)
+
+    def _folder(self) -> Path:
+        """The folder of the offline run."""
+        return Path(self._run.settings.sync_dir)
 
     @_with_our_errors
     def finish(self) -> None:

@@ -1,7 +1,9 @@
 import io
 import json
+import re
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,7 +84,7 @@ def test_a_run_is_kept_offline_without_a_key_and_reads_back(wandb_home, tiny_con
     assert run["summary"]["final/evaluation/map"] == 0.5
 
 
-def test_a_training_that_failed_keeps_its_epochs_and_a_resumed_one_sends_them_again(wandb_home, tiny_config):
+def test_a_training_that_failed_keeps_its_epochs_and_a_resumed_one_sends_them_again(wandb_home, tiny_config, caplog):
     folder = RunFolder(str(wandb_home), "run")
 
     def fail():
@@ -100,11 +102,15 @@ def test_a_training_that_failed_keeps_its_epochs_and_a_resumed_one_sends_them_ag
     for file in folder.local.glob("wandb/offline-run-*/*.wandb"):
         file.unlink()
 
+    caplog.set_level("INFO")
     with open_reporter(folder, tracker="wandb", profile=False) as reporter:
         reporter.start(tiny_config(), PROVENANCE, epoch=1, history=reporter.history(1))
         reporter.epoch(EPOCHS[1])
     (resumed,) = offline_runs(folder.local).values()
     assert [row["_step"] for row in resumed["history"]] == [1, 2]
+    # so the folder that is named last is the only one to upload
+    (named,) = re.findall(r"wandb sync (\S+)", caplog.text)
+    assert [path.suffix for path in Path(named).glob("*.wandb")] == [".wandb"]
 
 
 def test_the_checkpoint_is_sent_on_request(wandb_home, tiny_config):

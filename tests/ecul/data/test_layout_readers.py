@@ -286,6 +286,25 @@ def test_sets_are_read_through_links_and_from_folders_with_blanks_and_letters(sy
         assert len(open_dataset(root, layout="auto").train) == len(open_dataset(sysu, layout="auto").train)
 
 
+def test_identities_may_repeat_and_leave_gaps(sysu):
+    (sysu / "exp" / "train_id.txt").write_text("\ufeff11, 2,\r\n2 11\n", encoding="utf-8")
+    assert set(open_dataset(sysu, layout="sysu").train.identity.tolist()) == {2, 3, 11}
+
+
+def test_data_that_may_only_be_read_are_read(sysu):
+    expected = open_dataset(sysu, layout="sysu").train.samples.paths
+    folders = [path for path in [sysu, *sysu.rglob("*")] if path.is_dir()]
+    for path in folders:
+        path.chmod(0o555)
+    try:
+        before = {path: path.stat().st_mtime_ns for path in folders}
+        assert open_dataset(sysu, layout="auto").train.samples.paths == expected
+        assert {path: path.stat().st_mtime_ns for path in folders} == before
+    finally:
+        for path in folders:
+            path.chmod(0o755)
+
+
 def test_images_of_synthetic_sets_open_in_the_promised_form(made):
     layout, root = made
     dataset = open_dataset(root, layout=layout)
