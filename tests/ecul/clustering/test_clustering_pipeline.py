@@ -5,6 +5,7 @@ import pytest
 
 from ecul.bench.simulate import WIDE_GAP, Strengths, even_counts, modality_of_groups, simulate_bank
 from ecul.clustering.diagnostics import adjusted_rand_index
+from ecul.clustering.executor import InProcess
 from ecul.clustering.pipeline import cluster, cluster_epoch
 from ecul.evaluation.cluster_quality import label_quality
 from ecul.types import ClusteringParameters, ClusteringRequest, FeatureBank, SelectionParameters
@@ -53,6 +54,16 @@ def test_filter_helps_where_the_gap_is_wide():
     assert with_filter["ari"] >= 0.95
     assert min(with_filter["cross_precision"], with_filter["cross_recall"]) >= 0.95
     assert with_filter["cross_precision"] > without["cross_precision"] + 0.02
+
+
+def test_a_window_over_all_needs_a_closed_gap_where_groups_do_not():
+    pair = simulated(4000, strengths=WIDE_GAP)
+    window = ClusteringParameters("emcc", 0.6, 4, reading="window")
+    centred = ClusteringParameters("emcc", 0.6, 4, reading="window", centring="camera")
+    recall = [quality(pair, parameters)["cross_recall"] for parameters in (EMCC, window, centred)]
+    assert recall[0] > 0.95
+    assert recall[1] < 0.1
+    assert 0.8 < recall[2] < recall[0]
 
 
 @pytest.mark.parametrize("parameters", [EMCC, KRECIPROCAL])
@@ -108,6 +119,15 @@ def test_epoch_equals_its_parts(intra, united):
     assert {"united/clusters", "united/noise_share", "united/cross_modality_share", "united/silhouette"} <= names
     assert {"visible/seconds", "infrared/seconds", "united/seconds", "selection/seconds", "selection/pairs"} <= names
     assert all(isinstance(value, float) for value in result.diagnostics.values())
+
+
+@pytest.mark.parametrize(("intra", "united"), [(QUOTA, EMCC), (MIXED, MIXED), (EMCC, MIXED)])
+def test_blocks_of_rows_give_the_labels_of_the_whole(intra, united):
+    bank, _ = simulated(500)
+    request = ClusteringRequest(intra, united, SELECTION)
+    whole, blocks = cluster_epoch(bank, request), cluster_epoch(bank, request, InProcess(1, num_blocks=3))
+    for name in ("intra_label", "united_label", "selected_pairs"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(blocks, name))
 
 
 def test_first_stage_has_no_united_labels():
