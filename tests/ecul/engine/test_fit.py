@@ -1,3 +1,6 @@
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,6 +18,7 @@ from ecul.engine.fit import fit
 from ecul.engine.run_directory import RunDirectory, read_records
 from ecul.engine.session import open_data
 from ecul.errors import ConfigError, TrainingError
+from ecul.settings import config_tree
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
 
 Build = Callable[..., Config]
@@ -107,6 +111,21 @@ def test_three_stages_with_all_parts_are_resumed_as_if_they_had_not_stopped(tiny
             store=LocalStore(run),
         )
     assert_same(train(config, run), whole)
+
+
+def test_three_stages_with_all_parts_do_not_depend_on_the_number_of_ranks(tiny_config: Build, tmp_path: Path):
+    config = tiny_config({**THREE_STAGES, "model.batch_norm": "frozen"})
+    (tmp_path / "config.json").write_text(json.dumps(config_tree(config)))
+    arguments = [sys.executable, "-m", "tests.ecul.engine.fit_ranks"]
+    shared = ["2", str(tmp_path / "store"), str(tmp_path / "config.json"), str(tmp_path / "two")]
+    ranks = [subprocess.Popen([*arguments, rank, *shared], cwd=Path(__file__).parents[3]) for rank in ("0", "1")]
+    train(config, tmp_path / "one")
+    assert [rank.wait(200) for rank in ranks] == [0, 0]
+    for one, two in zip(read_records(tmp_path / "one"), read_records(tmp_path / "two"), strict=True):
+        assert set(one) <= set(two)
+        for name in one:
+            if name.startswith(("loss/", "blend/", "evaluation/")) or name.endswith("/clusters"):
+                assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-4), (one["epoch"], name)
 
 
 def test_shuffled_identities_leave_the_run_bit_identical(
