@@ -34,6 +34,15 @@ def clustering_request(config: Config, stage: StageName, stage_epoch: int) -> Cl
     return ClusteringRequest(intra=intra, united=clustering.united.at(stage_epoch), selection=clustering.selection)
 
 
+def moved_numbers(request: ClusteringRequest, config: Config, stage: StageName) -> dict[str, float]:
+    """The numbers of an epoch that a schedule moves, by name, such as `schedule/united_eps`."""
+    clustering = config.clustering
+    intra = getattr(clustering.intra.schedule, stage).moves()
+    united = clustering.united.schedule.moves() if request.united is not None else ()
+    values = {f"schedule/intra_{name}": float(getattr(request.intra, name)) for name in intra}
+    return values | {f"schedule/united_{name}": float(getattr(request.united, name)) for name in united}
+
+
 OnLabels = Callable[[int, FeatureBank, ClusteringResult], None]
 
 
@@ -73,7 +82,7 @@ def run_epoch(session: Session, state: TrainState, epoch: int, on_labels: OnLabe
     with Progress("clustering", shown=runtime.is_main()):
         result = runtime.on_main(lambda: session.clustering_fn(bank, request))
     clustered = time.perf_counter()
-    record |= dict(result.diagnostics)
+    record |= dict(result.diagnostics) | moved_numbers(request, config, stage)
     record |= {"seconds/extract": embedded - start, "seconds/cluster": clustered - embedded}
     labels = _usable(result, session, state, epoch)
     if on_labels is not None and runtime.is_main():

@@ -1,5 +1,7 @@
+import pytest
+
 from ecul.config import Config
-from ecul.engine.epoch import clustering_request
+from ecul.engine.epoch import clustering_request, moved_numbers
 
 
 def test_only_the_last_stage_clusters_both_modalities_together():
@@ -22,3 +24,9 @@ def test_the_numbers_of_an_epoch_follow_the_schedules_of_its_stage():
     assert [round(request.intra.eps, 3) for request in second] == [0.3, 0.45, 0.6]
     assert [request.intra.k1 for request in second] == [30] * 3
     assert [round(request.united.eps, 3) for request in second if request.united] == [0.3, 0.45, 0.6]
+    assert moved_numbers(second[1], config, "united") == {
+        "schedule/intra_eps": pytest.approx(0.45),
+        "schedule/united_eps": pytest.approx(0.45),
+    }
+    blend = clustering_request(config, "blend", 1)
+    assert moved_numbers(blend, config, "blend") == {}
