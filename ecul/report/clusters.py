@@ -89,7 +89,7 @@ def _pairs(stored: StoredInspection) -> list[Block]:
         note, mark = "", ""
         if _known(clusters):
             same = clusters.identity[visible] == clusters.identity[infrared]
-            note, mark = ("same person", "right") if same else ("two people", "wrong")
+            note, mark = ("one person", "right") if same else ("two people", "wrong")
         title = f"{float(clusters.pair_distance[row]):.3f}"
         sheets.append(Sheet(title, note, [_tile(stored, visible, mark), _tile(stored, infrared, mark)]))
     return [Text(intro), Sheets(sheets, narrow=True)]

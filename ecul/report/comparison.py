@@ -95,7 +95,8 @@ def _over_seeds(runs: Sequence[Run], metric: str) -> str:
 
 
 def _time(runs: Sequence[Run]) -> str:
-    return duration(mean(run.seconds for run in runs))
+    ended = [run for run in runs if run.protocols] or runs
+    return duration(mean(run.seconds for run in ended))
 
 
 def _end(run: Run) -> list[Cell]:
@@ -114,7 +115,8 @@ def _curves(groups: Sequence[Group], key: str, title: str) -> Picture | None:
                 points = [(record["epoch"], record[key]) for record in run.records if key in record]
                 if points:
                     label = _short(group.name) if position == 0 else None
-                    axes.plot(*zip(*points, strict=True), color=_COLOURS(number % 10), label=label, linewidth=1.4)
+                    line = {"color": _COLOURS(number % 10), "linewidth": 1.4, "marker": "o", "markersize": 2.5}
+                    axes.plot(*zip(*points, strict=True), label=label, **line)
                     told.append(f"{run.name} ends at {points[-1][1]:.3g}")
         axes.set_title(title, loc="left", fontsize=11)
         axes.set_xlabel("epoch")
