@@ -1,0 +1,192 @@
+"""`python -m tune.repeat`: trains configurations with several seeds, trials or other values, into one table."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cluster.environment import connect, prepare
+from cluster.gpus import hide_all_gpus
+from cluster.tracking.interface import TRACKERS
+from ecul.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, Parser, run_command
+from ecul.errors import ConfigError
+from tune.folder import locked, sweep_folder
+
+if TYPE_CHECKING:
+    from cluster.config import ClusterConfig
+    from tune.trials.grid import RepeatedRun
+
+log = logging.getLogger(__name__)
+STORAGE = "runs/repeat"
+"""Folder of all repetitions, where none is given."""
+PLAN_FILE, FAILED_FILE = "repeat.json", "failed.json"
+_FIXED_ON_RESUME = ("config", "name", "over", "set", "tracker")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = Parser(
+        prog="python -m tune.repeat",
+        description="Train every configuration with every combination of values, and tabulate means and spreads. "
+        "Several configurations are compared in pairs with the first one.",
+    )
+    parser.add_argument("--config", nargs="+", metavar="FILE", help="YAML configurations; the first is the base")
+    parser.add_argument(
+        "--over", action="append", default=[], metavar="PATH=A..B", help="values, such as seed=0..2 or seed=[0, 3]"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="replace a setting, in all")
+    parser.add_argument("--name", metavar="NAME", help="of the repetition (default: the first file's name)")
+    parser.add_argument("--resume", metavar="NAME", help="run what is missing or failed; without any, print the table")
+    parser.add_argument("--cluster", metavar="FILE", help="YAML of the cluster, such as configs/cluster/laptop.yaml")
+    parser.add_argument("--cpu", action="store_true", help="train without GPUs")
+    parser.add_argument("--concurrency", type=int, metavar="C", help="most runs at once; default: as many as fit")
+    parser.add_argument("--address", default="local", help="Ray cluster: local to start one here, auto, or HOST:PORT")
+    parser.add_argument(
+        "--storage", default=STORAGE, metavar="FOLDER", help="of all repetitions; all nodes must see it"
+    )
+    parser.add_argument("--tracker", choices=TRACKERS, default=None, help="experiment tracker (default: none)")
+    parser.add_argument("--verbose", action="store_true", help="show what the runs' processes print")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains and returns the exit code: 0 good, 2 bad input or a failed run, 130 interrupted."""
+    args = build_parser().parse_args(argv)
+    return run_command("tune.repeat", lambda: _repeat(args))
+
+
+def _repeat(args: argparse.Namespace) -> int:
+    prepare(local=args.address == "local")  # before any import of Ray
+    from cluster.config import load_cluster_config
+    from tune.report.repeats import read_outcomes
+
+    if args.concurrency is not None and args.concurrency < 1:
+        raise ConfigError(f"--concurrency is {args.concurrency}, expected at least 1")
+    cluster = load_cluster_config(args.cluster, {"cpu": True} if args.cpu else {})
+    folder = _folder(args)
+    runs, tracker = _stored_runs(folder) if args.resume else (_new_runs(args), args.tracker or "none")
+    with locked(folder):
+        if not args.resume:
+            _write_plan(folder, runs, tracker)
+        done = {outcome.run.key for outcome in read_outcomes(runs, folder / "trials")}
+        missing = [run for run in runs if run.key not in done]
+        log.info("repetition %s: %d runs, %d of them complete", folder, len(runs), len(done))
+        try:
+            if missing:
+                _train(args, missing, folder, cluster, tracker)
+        finally:
+            text, failed, complete = _write_report(folder, runs)
+    sys.stdout.write(text)
+    log.info("report.md and table.tex in %s", folder / "report")
+    if failed or complete < len(runs):
+        storage = "" if args.storage == STORAGE else f" --storage {args.storage}"
+        log.info("run what is missing with: python -m tune.repeat --resume %s%s", folder.name, storage)
+    return EXIT_BAD_INPUT if failed else 0 if complete == len(runs) else EXIT_INTERRUPTED
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    if args.resume:
+        given = [f"--{name}" for name in _FIXED_ON_RESUME if getattr(args, name)]
+        if given:
+            raise ConfigError(f"a resumed repetition keeps what it was started with; leave out {', '.join(given)}")
+        return sweep_folder(args.storage, args.resume, option="--resume")
+    if not args.config or not args.over:
+        raise ConfigError("give --config FILE and --over PATH=A..B (such as seed=0..2), or --resume NAME")
+    folder = sweep_folder(args.storage, args.name or Path(args.config[0]).stem, option="--name")
+    if (folder / PLAN_FILE).is_file():
+        raise ConfigError(f"{folder} already holds a repetition; go on with --resume {folder.name}, or choose a --name")
+    return folder
+
+
+def _new_runs(args: argparse.Namespace) -> "list[RepeatedRun]":
+    from tune.trials.grid import make_runs, parse_over
+
+    over: dict[str, Sequence[Any]] = {}
+    for path, values in map(parse_over, args.over):
+        if path in over:
+            raise ConfigError(f"--over {path} is given twice; name all of its values at once")
+        over[path] = values
+    files = list(dict.fromkeys(Path(file).absolute() for file in args.config))
+    return make_runs(files, over, args.set)
+
+
+def _stored_runs(folder: Path) -> "tuple[list[RepeatedRun], str]":
+    from tune.trials.grid import RepeatedRun
+
+    plan = folder / PLAN_FILE
+    if not plan.is_file():
+        raise ConfigError(f"no repetition {folder} ({PLAN_FILE} is missing); check the name and --storage")
+    tree = json.loads(plan.read_text())
+    return [RepeatedRun.of(run) for run in tree["runs"]], tree["tracker"]
+
+
+def _write_plan(folder: Path, runs: "Sequence[RepeatedRun]", tracker: str) -> None:
+    from ecul.files import write_atomically
+
+    tree = {"tracker": tracker, "runs": [run.tree() for run in runs]}
+    write_atomically(folder / PLAN_FILE, json.dumps(tree, indent=1) + "\n")
+
+
+def _train(
+    args: argparse.Namespace, runs: "Sequence[RepeatedRun]", folder: Path, cluster: "ClusterConfig", tracker: str
+) -> None:
+    """Trains on the cluster that it joins; failures are written down as they happen."""
+    from cluster.config import local_defaults
+    from cluster.trainer import fitted, living_nodes
+    from ecul.files import write_atomically
+    from tune.concurrency import full_concurrency
+    from tune.trials.full import FullSettings
+    from tune.trials.repeated import train_all
+
+    connect(args.address, log_to_driver=args.verbose)
+    hide_all_gpus()  # the driver reserves none
+    local = args.address == "local"
+    if cluster.clustering.borrow is None:
+        cluster = cluster.updated({"clustering.borrow": local})
+    nodes = living_nodes()
+    at_once = min(full_concurrency(nodes, fitted(cluster, nodes), limit=args.concurrency), len(runs))
+    settings = FullSettings(
+        base=runs[0].config,
+        cluster=local_defaults(cluster, at_once=at_once) if local else cluster,
+        storage=str(folder / "trials"),
+        tracker=tracker,
+        objectives=(),
+    )
+    failed = _failed(folder)
+    left = len(runs)
+
+    def ended(run: "RepeatedRun", error: str) -> None:
+        nonlocal left
+        left -= 1
+        log.info("%s: %s; %d left", run.key, f"FAILED: {error}" if error else "complete", left)
+        failed.pop(run.key, None)
+        failed.update({run.key: error} if error else {})
+        write_atomically(folder / FAILED_FILE, json.dumps(failed, indent=1) + "\n")
+
+    log.info("%d runs to train, %d at once", len(runs), at_once)
+    train_all(runs, settings, at_once=at_once, ended=ended)
+
+
+def _failed(folder: Path) -> dict[str, str]:
+    """{key: error} of the runs whose last attempt failed."""
+    path = folder / FAILED_FILE
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _write_report(folder: Path, runs: "Sequence[RepeatedRun]") -> tuple[str, Mapping[str, str], int]:
+    """Writes report.md and table.tex; returns the text, the failed runs and the number of complete ones."""
+    from ecul.files import write_atomically
+    from tune.report.repeats import latex_table, read_outcomes, report_text
+
+    outcomes, failed = read_outcomes(runs, folder / "trials"), _failed(folder)
+    text = report_text(outcomes, num_runs=len(runs), failed=failed, title=f"Repetition {folder.name}")
+    write_atomically(folder / "report" / "report.md", text)
+    write_atomically(folder / "report" / "table.tex", latex_table(outcomes))
+    return text, failed, len(outcomes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
