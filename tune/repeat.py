@@ -60,17 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _repeat(args: argparse.Namespace) -> int:
     prepare(local=args.address == "local")  # before any import of Ray
-    from cluster.config import load_cluster_config
     from tune.report.repeats import read_outcomes
 
     if args.concurrency is not None and args.concurrency < 1:
         raise ConfigError(f"--concurrency is {args.concurrency}, expected at least 1")
-    cluster = load_cluster_config(args.cluster, {"cpu": True} if args.cpu else {})
     folder = _folder(args)
-    runs, tracker = _stored_runs(folder) if args.resume else (_new_runs(args), args.tracker or "none")
+    stored = _stored(folder) if args.resume else {}
+    runs = _stored_runs(stored) if args.resume else _new_runs(args)
+    cluster, tracker = _cluster(args, stored), stored.get("tracker", args.tracker or "none")
     with locked(folder):
         if not args.resume:
-            _write_plan(folder, runs, tracker)
+            _write_plan(folder, runs, cluster, tracker)
         done = {outcome.run.key for outcome in read_outcomes(runs, folder / "trials")}
         missing = [run for run in runs if run.key not in done]
         log.info("repetition %s: %d runs, %d of them complete", folder, len(runs), len(done))
@@ -113,20 +113,32 @@ def _new_runs(args: argparse.Namespace) -> "list[RepeatedRun]":
     return make_runs(files, over, args.set)
 
 
-def _stored_runs(folder: Path) -> "tuple[list[RepeatedRun], str]":
-    from tune.trials.grid import RepeatedRun
-
+def _stored(folder: Path) -> Mapping[str, Any]:
     plan = folder / PLAN_FILE
     if not plan.is_file():
         raise ConfigError(f"no repetition {folder} ({PLAN_FILE} is missing); check the name and --storage")
-    tree = json.loads(plan.read_text())
-    return [RepeatedRun.of(run) for run in tree["runs"]], tree["tracker"]
+    return json.loads(plan.read_text())
 
 
-def _write_plan(folder: Path, runs: "Sequence[RepeatedRun]", tracker: str) -> None:
+def _stored_runs(stored: Mapping[str, Any]) -> "list[RepeatedRun]":
+    from tune.trials.grid import RepeatedRun
+
+    return [RepeatedRun.of(run) for run in stored["runs"]]
+
+
+def _cluster(args: argparse.Namespace, stored: Mapping[str, Any]) -> "ClusterConfig":
+    """The cluster's configuration: of the options, else the stored one, since a resume may run elsewhere."""
+    from cluster.config import load_cluster_config, parse_cluster_config
+
+    if stored and not (args.cluster or args.cpu):
+        return parse_cluster_config(stored["cluster"])
+    return load_cluster_config(args.cluster, {"cpu": True} if args.cpu else {})
+
+
+def _write_plan(folder: Path, runs: "Sequence[RepeatedRun]", cluster: "ClusterConfig", tracker: str) -> None:
     from ecul.files import write_atomically
 
-    tree = {"tracker": tracker, "runs": [run.tree() for run in runs]}
+    tree = {"tracker": tracker, "cluster": cluster.model_dump(mode="json"), "runs": [run.tree() for run in runs]}
     write_atomically(folder / PLAN_FILE, json.dumps(tree, indent=1) + "\n")
 
 

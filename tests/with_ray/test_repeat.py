@@ -42,8 +42,8 @@ def test_three_trials_of_two_seeds_survive_a_killed_driver_and_a_failed_run(
     missing = tmp_path / "regdb" / "idx" / "train_visible_3.txt"
     kept = missing.read_text()
     missing.unlink()
-    common = ["--storage", str(tmp_path), "--address", ray_cluster.address, "--cpu", "--concurrency", "3"]
-    command = ["--config", str(regdb), "--over", "data.trial=1..3", "--over", "seed=0..1", "--name", "r"]
+    common = ["--storage", str(tmp_path), "--address", ray_cluster.address, "--concurrency", "3"]
+    command = ["--config", str(regdb), "--over", "data.trial=1..3", "--over", "seed=0..1", "--name", "r", "--cpu"]
     folder = tmp_path / "r"
     environment = dict(ray_cluster.environment)
     driver = subprocess.Popen([sys.executable, "-m", "tune.repeat", *command, *common], env=environment)
