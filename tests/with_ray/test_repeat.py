@@ -44,6 +44,7 @@ def test_three_trials_of_two_seeds_survive_a_killed_driver_and_a_failed_run(
     missing.unlink()
     common = ["--storage", str(tmp_path), "--address", ray_cluster.address, "--concurrency", "3"]
     command = ["--config", str(regdb), "--over", "data.trial=1..3", "--over", "seed=0..1", "--name", "r", "--cpu"]
+    command += ["--tracker", "tensorboard"]
     folder = tmp_path / "r"
     environment = dict(ray_cluster.environment)
     driver = subprocess.Popen([sys.executable, "-m", "tune.repeat", *command, *common], env=environment)
@@ -75,6 +76,7 @@ def test_three_trials_of_two_seeds_survive_a_killed_driver_and_a_failed_run(
     assert "## regdb_infrared_to_visible" in text
     assert all(f"| {run.name} " in text for run in (folder / "trials").iterdir())
     assert (folder / "report" / "report.md").read_text() == text
+    assert len(list((folder / "tensorboard").iterdir())) == 6
     assert r"regdb\_visible\_to\_infrared" in (folder / "report" / "table.tex").read_text()
     assert repeat.main(["--resume", "r", "--storage", str(tmp_path)]) == 0  # needs no cluster
     assert capsys.readouterr().out == text
