@@ -77,8 +77,9 @@ def _repeat(args: argparse.Namespace) -> int:
         try:
             if missing:
                 _train(args, missing, folder, cluster, tracker)
-        finally:
-            text, failed, complete = _write_report(folder, runs)
+        except KeyboardInterrupt:
+            log.info("stopped; the complete runs are in the table")
+        text, failed, complete = _write_report(folder, runs)
     sys.stdout.write(text)
     log.info("report.md and table.tex in %s", folder / "report")
     if failed or complete < len(runs):

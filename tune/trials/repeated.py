@@ -100,6 +100,9 @@ def _train(run: RepeatedRun, settings: FullSettings, work: _Work) -> str | None:
         try:
             for record in follow(folder, reference):
                 tracker.epoch(record)
+            if work.stopped:  # a cancelled training that has freed its workers ends without an error
+                tracker.close("stopped early")
+                return None
             tracker.close("complete")
             return ""
         except EculError as failure:
