@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ecul.clustering.diagnostics import describe_labels
 from ecul.engine.interfaces import ClusteringFn
 from ecul.names import Oracle
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, IntArray, LabelledIndex, Modality
@@ -24,27 +25,27 @@ def with_true_labels(clustering_fn: ClusteringFn, oracle: Oracle, index: Labelle
     """
 
     def told(bank: FeatureBank, request: ClusteringRequest) -> ClusteringResult:
-        return corrected(clustering_fn(bank, request), oracle, index.identity, bank.modality)
+        return corrected(clustering_fn(bank, request), oracle, index)
 
     return told
 
 
-def corrected(result: ClusteringResult, oracle: Oracle, identity: IntArray, modality: IntArray) -> ClusteringResult:
-    """Returns found pseudo-labels with true ones in the oracle's places; counts of clusters follow.
+def corrected(result: ClusteringResult, oracle: Oracle, index: LabelledIndex) -> ClusteringResult:
+    """Returns found pseudo-labels with true ones in the oracle's places; diagnostics of the clusters follow.
 
     Args:
         result: what was found for N images.
         oracle: which labels become true.
-        identity: int32 (N,), true identities.
-        modality: int32 (N,), values of `Modality`.
+        index: the images with their true identities.
     """
+    identity, modality, camera = index.identity, index.samples.modality, index.samples.camera
     if len(identity) != len(result.intra_label):
         raise ValueError(f"got {len(identity)} identities for {len(result.intra_label)} images")
     if oracle in ("intra", "all"):
-        result = _with_intra(result, identity, modality)
+        result = _with_intra(result, identity, modality, camera)
     if oracle != "intra" and result.united_label is not None:
         united = {"links": split_by_person, "completed": completed}.get(oracle, _true_labels)
-        result = _with_united(result, united(result.united_label, identity))
+        result = _with_united(result, united(result.united_label, identity), modality, camera)
         if oracle != "completed" and result.selected_pairs is not None:
             pairs = result.selected_pairs
             right = identity[pairs[:, 0]] == identity[pairs[:, 1]]
@@ -89,24 +90,29 @@ def _dense(labels: NDArray[np.integer]) -> IntArray:
     return dense
 
 
-def _with_intra(result: ClusteringResult, identity: IntArray, modality: IntArray) -> ClusteringResult:
-    labels = result.intra_label.copy()
-    counts: list[int] = []
+def _with_intra(result: ClusteringResult, identity: IntArray, modality: IntArray, camera: IntArray) -> ClusteringResult:
+    labels, counts = result.intra_label.copy(), list[int]()
+    diagnostics = dict(result.diagnostics)
     for kind in Modality:
         side = modality == kind
         labels[side] = _dense(identity[side])
         counts.append(int(labels[side].max(initial=-1)) + 1)
-    names = {"visible/clusters": float(counts[0]), "infrared/clusters": float(counts[1])}
+        diagnostics |= _described(f"{kind.name.lower()}/", labels[side], counts[-1], modality[side], camera[side])
     return replace(
         result,
         intra_label=labels,
-        num_visible_clusters=counts[0],
-        num_infrared_clusters=counts[1],
-        diagnostics={**result.diagnostics, **names},
+        num_visible_clusters=counts[Modality.VISIBLE],
+        num_infrared_clusters=counts[Modality.INFRARED],
+        diagnostics=diagnostics,
     )
 
 
-def _with_united(result: ClusteringResult, labels: IntArray) -> ClusteringResult:
+def _with_united(result: ClusteringResult, labels: IntArray, modality: IntArray, camera: IntArray) -> ClusteringResult:
     count = int(labels.max(initial=-1)) + 1
-    diagnostics = {**result.diagnostics, "united/clusters": float(count)}
+    diagnostics = {**result.diagnostics, **_described("united/", labels, count, modality, camera)}
     return replace(result, united_label=labels, num_united_clusters=count, diagnostics=diagnostics)
+
+
+def _described(part: str, labels: IntArray, count: int, modality: IntArray, camera: IntArray) -> dict[str, float]:
+    """The label-free metrics of the labels that the run trains on, in place of those of the found ones."""
+    return {f"{part}{name}": value for name, value in describe_labels(labels, count, modality, camera).items()}

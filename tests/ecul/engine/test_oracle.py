@@ -22,7 +22,7 @@ from ecul.engine.run_directory import RunDirectory, read_records
 from ecul.engine.session import open_data
 from ecul.errors import ConfigError
 from ecul.settings import config_tree, load_config, updated
-from ecul.types import ClusteringResult
+from ecul.types import ClusteringResult, LabelledIndex, SampleIndex
 from tune.trials.held_out import check_warm_start
 
 Build = Callable[..., Config]
@@ -30,6 +30,7 @@ IDENTITY = np.array([7, 7, 9, 9, 7, 9, 4], np.int32)
 MODALITY = np.array([0, 0, 0, 0, 1, 1, 1], np.int32)
 # one wrong link (image 2), one person in two clusters (7), one without a cluster (4)
 UNITED = np.array([0, 1, 0, 2, 0, 2, -1], np.int32)
+INDEX = LabelledIndex(SampleIndex(tuple("abcdefg"), MODALITY, 1 + 2 * MODALITY), IDENTITY)
 PAIRS = np.array([[0, 4], [2, 4], [3, 5]], np.int32)
 
 
@@ -67,7 +68,7 @@ def test_completed_clusters_lack_nobody_and_keep_wrong_links():
     ],
 )
 def test_each_oracle_tells_what_its_name_says_and_no_more(oracle, intra, united, pairs):
-    told = corrected(found(), oracle, IDENTITY, MODALITY)
+    told = corrected(found(), oracle, INDEX)
     assert told.intra_label.tolist() == intra
     assert told.united_label is not None
     assert told.united_label.tolist() == united
@@ -77,7 +78,7 @@ def test_each_oracle_tells_what_its_name_says_and_no_more(oracle, intra, united,
     assert (told.num_visible_clusters, told.num_infrared_clusters) == (max(intra[:4]) + 1, max(intra[4:]) + 1)
     # stage 1 has no united labels to correct
     stage_1 = replace(found(), united_label=None, num_united_clusters=0, selected_pairs=None)
-    assert corrected(stage_1, oracle, IDENTITY, MODALITY).united_label is None
+    assert corrected(stage_1, oracle, INDEX).united_label is None
 
 
 def ablation(folder: Path, config: Config, **changes: object) -> Path:
