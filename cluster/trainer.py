@@ -58,12 +58,18 @@ def build_trainer(
             resources_per_worker=cluster.resources_per_worker,
             elastic_resize_monitor_interval_s=cluster.resize_interval_s,
         ),
-        # Labels and errors go over gloo: over NCCL, each GPU would spin at full power while rank 0 clusters.
-        torch_config=TorchConfig(
-            backend="gloo" if cluster.cpu else "cpu:gloo,cuda:nccl", timeout_s=cluster.process_group_timeout_s
-        ),
+        torch_config=TorchConfig(backend=backend_of(cluster), timeout_s=cluster.process_group_timeout_s),
         run_config=_run_config(cluster, folder, keep=config.runtime.keep_checkpoints, callbacks=callbacks),
     )
+
+
+def backend_of(cluster: ClusterConfig) -> str:
+    """Returns the backends of the process group by device.
+
+    Tensors on GPUs go over NCCL; labels, errors and objects over gloo, since a GPU that waits in NCCL for rank 0's
+    clustering spins at full power.
+    """
+    return "gloo" if cluster.cpu else "cpu:gloo,cuda:nccl"
 
 
 def _train_worker(settings: dict[str, Any]) -> FitResult | None:

@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[SmallCluster]:
-    """A head with 12 logical CPUs on loopback."""
+    """A head with 14 logical CPUs on loopback."""
     temp = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
     (temp / "ray").mkdir()
     before = dict(os.environ)
@@ -63,7 +63,7 @@ def ray_cluster() -> Iterator[SmallCluster]:
     handle = Cluster(
         initialize_head=True,
         head_node_args={
-            "num_cpus": 12,
+            "num_cpus": 14,
             "include_dashboard": importlib.util.find_spec("aiohttp_cors") is not None,
             "dashboard_port": free_port(),
             "node_ip_address": "127.0.0.1",
@@ -106,6 +106,12 @@ def frozen_config(tiny_config: Callable[..., Config]) -> Config:
 
 
 @pytest.fixture(scope="session")
+def own_statistics(tiny_config: Callable[..., Config]) -> Config:
+    """A training whose workers normalise by their own part of a batch."""
+    return tiny_config({"model.batch_norm": "local"})
+
+
+@pytest.fixture(scope="session")
 def local_run(frozen_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training without Ray."""
     folder = tmp_path_factory.mktemp("local") / "run"
@@ -124,14 +130,19 @@ def undisturbed(
     ray_cluster: SmallCluster,
     small: Callable[..., ClusterConfig],
     frozen_config: Config,
+    own_statistics: Config,
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[int, Path]:
-    """The same training over Ray by its number of workers, with nothing that happens to it."""
+) -> dict[int | str, Path]:
+    """Trainings over Ray with nothing that happens to them.
+
+    The same training by its number of workers, and as `own` two workers with statistics of their own.
+    """
     storage = tmp_path_factory.mktemp("undisturbed")
 
-    def of(num_workers: int) -> Callable[[], Path]:
+    def of(name: int | str) -> Callable[[], Path]:
+        config, num_workers = (own_statistics, 2) if isinstance(name, str) else (frozen_config, name)
         cluster = small({"num_workers": num_workers})
-        return lambda: train(frozen_config, cluster, storage, f"run{num_workers}")
+        return lambda: train(config, cluster, storage, f"run{name}")
 
-    started = {num_workers: InBackground(of(num_workers)) for num_workers in (1, 2, 4)}
-    return {num_workers: training.result(300) for num_workers, training in started.items()}
+    started = {name: InBackground(of(name)) for name in (1, 2, 4, "own")}
+    return {name: training.result(300) for name, training in started.items()}

@@ -11,7 +11,7 @@ from tests.with_ray.runs import assert_same_run, events, numbers, state
 
 
 def test_one_worker_computes_the_bits_of_the_local_command(
-    undisturbed: dict[int, Path], frozen_config: Config, local_run: Path
+    undisturbed: dict[int | str, Path], frozen_config: Config, local_run: Path
 ):
     folder = undisturbed[1]
     assert_same_run(folder, local_run)
@@ -25,7 +25,7 @@ def test_one_worker_computes_the_bits_of_the_local_command(
 
 @pytest.mark.parametrize("num_workers", [2, 4])
 def test_the_number_of_workers_changes_only_the_rounding(
-    undisturbed: dict[int, Path], local_run: Path, num_workers: int
+    undisturbed: dict[int | str, Path], local_run: Path, num_workers: int
 ):
     folder = undisturbed[num_workers]
     torch.testing.assert_close(state(folder)["labels"], state(local_run)["labels"], rtol=0, atol=0)

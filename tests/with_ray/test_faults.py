@@ -30,15 +30,15 @@ def disturbed(config: Config, cluster: ClusterConfig, storage: Path, *laid: Call
 
 
 def test_a_worker_that_dies_in_a_step_is_replaced(
-    small: Callable[..., ClusterConfig], frozen_config: Config, undisturbed: dict[int, Path], tmp_path: Path
+    small: Callable[..., ClusterConfig], own_statistics: Config, undisturbed: dict[int | str, Path], tmp_path: Path
 ):
     marker = tmp_path / "died"
     # another place each time; a failure prints it
-    epoch, step = random.randint(1, frozen_config.num_epochs), random.randint(1, frozen_config.stages.iterations)
+    epoch, step = random.randint(1, own_statistics.num_epochs), random.randint(1, own_statistics.stages.iterations)
     print(f"rank 1 dies before step {step} of epoch {epoch}")
     laid = faults.die_in_step(marker, rank=1, epoch=epoch, step=step)
-    folder = disturbed(frozen_config, small({"num_workers": 2}), tmp_path, laid)
-    assert_same_run(folder, undisturbed[2])
+    folder = disturbed(own_statistics, small({"num_workers": 2}), tmp_path, laid)
+    assert_same_run(folder, undisturbed["own"])
     told = events(folder)
     assert [event["event"] for event in told if event["event"] != "worker_failed"] == [
         "training",
