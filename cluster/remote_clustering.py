@@ -33,8 +33,8 @@ from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
 log = logging.getLogger(__name__)
 _NOTICE_S = 30.0
 _POLL_S = 1.0
-_BRIEF_S = 2.0
-"""How long an epoch waits for resources that were not free in the epoch before."""
+_BRIEF_S = 10.0
+"""How long an epoch waits for resources that were not free in the epoch before; enough to start a process."""
 
 
 def cluster_bank(
