@@ -3,7 +3,6 @@
 import logging
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ import ray.train
 import torch
 
 from cluster.scratch import ScratchFolder
-from cluster.storage import RunFolder, record_event
+from cluster.storage import RunFolder, epoch_records, record_event
 from ecul import runtime
-from ecul.engine.checkpoints import CHECKPOINTS, STATE_FILE, checkpoint_folder, kept_path, read_checkpoint
+from ecul.engine.checkpoints import read_checkpoint
 from ecul.engine.interfaces import Record
+from ecul.engine.run_files import CHECKPOINTS, STATE_FILE, checkpoint_folder, kept_path
 from ecul.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -67,28 +67,40 @@ class RayStore:
         )
 
     def load(self) -> dict[str, Any] | None:
-        """Returns the newest state that Train knows of, else the newest readable one in the run's folder.
+        """Returns the newest readable state of those that Train knows of, or of all if it knows none.
+
+        Rank 0 chooses, so that all ranks begin at the same epoch also where a node sees an old listing of the folder.
 
         Raises:
-            CheckpointError: Train's newest checkpoint cannot be read.
+            CheckpointError: checkpoints are there, but none can be read.
         """
-        known = ray.train.get_checkpoint()
-        if known is not None:
-            with known.as_directory() as local:
-                return read_checkpoint(Path(local) / STATE_FILE)
-        # Rank 0 chooses: a file that another node does not see yet must not make ranks begin at different epochs.
-        name = runtime.on_main(self._newest_readable)
-        return None if name is None else runtime.together(lambda: self._read(name))
+        chosen: dict[str, Any] = {}
+        name = runtime.on_main(lambda: self._choose(chosen))
+        if name is None:
+            return None
+        return runtime.together(lambda: chosen.get("state") or self._read(name))
 
-    def _newest_readable(self) -> str | None:
-        """The newest folder with a whole checkpoint, or None."""
-        for name in reversed(self._folder.checkpoint_names()):
+    def _choose(self, chosen: dict[str, Any]) -> str | None:
+        """The name of the newest readable checkpoint, whose state is put into `chosen`."""
+        names = self._folder.checkpoint_names()
+        known = ray.train.get_checkpoint()
+        if known is not None:  # a newer one is still being uploaded, or was cut
+            names = [name for name in names if name <= Path(known.path).name]
+        for name in reversed(names):
             try:
-                self._read(name)
-            except CheckpointError:
-                log.warning("checkpoint %s is truncated; trying the one before", name)
-            else:
+                chosen["state"] = self._read(name)
                 return name
+            except CheckpointError as error:
+                self._warn(f"{error}; the one before is tried")
+        epochs = [int(record["epoch"]) for record in epoch_records(self._folder) if record["epoch"] > 0]
+        first = [Path(checkpoint_folder(epoch)).name for epoch in epochs[:1]]
+        if names not in ([], first):  # one cut in the upload of its very first checkpoint never had a complete one
+            raise CheckpointError(
+                f"none of the checkpoints {', '.join(names)} in {self._folder.uri} can be read; bring back a good one, "
+                "or start anew under another name"
+            )
+        if epochs:
+            self._warn(f"there is no complete checkpoint; the {len(epochs)} recorded epochs are trained again")
         return None
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -111,12 +123,15 @@ class RayStore:
         self._uploading.append(ScratchFolder("checkpoint"))
         return self._uploading[-1].path
 
+    def _warn(self, message: str) -> None:
+        log.warning("%s", message)
+        record_event(self._folder, "warning", message=message)
+
     def _is_preempted(self) -> bool:
         """Whether Ray has been told that a node of this run will be taken away; every rank gets the same answer."""
         notice = ray.train.get_preemption_info()
         if notice is not None and not self._noticed and runtime.is_main():
-            with suppress(OSError):
-                ranks = notice.preempted_ranks
-                record_event(self._folder, "preemption", ranks=ranks, deadline_ms=notice.deadline_ms)
+            ranks = notice.preempted_ranks
+            record_event(self._folder, "preemption", ranks=ranks, deadline_ms=notice.deadline_ms)
         self._noticed = notice is not None
         return self._noticed

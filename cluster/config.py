@@ -86,7 +86,12 @@ class ClusterConfig(Strict):
     autoscaling: bool = False
     """The cluster grows on demand, so a run waits for missing resources instead of being refused."""
     max_failures: int = Field(3, ge=-1)
-    """How often all workers are restarted after one was lost; -1 = always."""
+    """How often in a row all workers are restarted without finishing an epoch in between; a finished epoch gives the
+    whole budget back. -1 = 10: an error that comes back at once never restarts for ever. Nodes that a provider takes
+    back do not count."""
+    busy_timeout_s: float | None = Field(None, gt=0)
+    """Longest wait for resources that others use, in seconds; null = no limit. A waiting run says after 30 s, and then
+    every 3 minutes, what it needs and what is free."""
     num_to_keep: int | None = Field(None, ge=1)
     """How many of the newest checkpoints are kept; null = `runtime.keep_checkpoints` of the training's settings."""
     async_checkpoints: bool = True
@@ -148,7 +153,7 @@ class ClusterConfig(Strict):
         Raises:
             ConfigError: an unknown path or a value out of range.
         """
-        return parse_cluster_config(merge(self.model_dump(mode="json"), values))
+        return parse_cluster_config(merge(self.model_dump(mode="json", exclude_unset=True), values))
 
 
 def load_cluster_config(path: str | Path | None, values: Mapping[str, Any] | None = None) -> ClusterConfig:

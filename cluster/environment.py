@@ -3,9 +3,12 @@
 import importlib.util
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from typing import Any
 
+from cluster.config import ClusterConfig
+from ecul.console import interrupt_on_sigterm
 from ecul.errors import ConfigError, EculError
 
 log = logging.getLogger(__name__)
@@ -28,55 +31,56 @@ LOCAL: Mapping[str, str] = {
     "RAY_idle_worker_killing_time_threshold_ms": "30000",
 }
 
+_SETTINGS: Mapping[str, str] = {
+    "health_check_interval_s": "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S",
+    "start_timeout_s": "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S",
+    "train_tab": "RAY_TRAIN_ENABLE_STATE_TRACKING",
+}
+"""The variables of settings of `ClusterConfig`."""
 
-def prepare(
-    *,
-    local: bool = False,
-    health_check_interval_s: float = 0.2,
-    start_timeout_s: float = 60,
-    train_tab: bool | None = False,
-) -> None:
-    """Sets the environment variables that Ray reads; those that the user has set stay.
+
+def prepare(*, local: bool = False, cluster: ClusterConfig | None = None) -> None:
+    """Sets the environment variables that Ray reads; those that the user has set stay, unless a setting says otherwise.
 
     Token authentication is on, usage statistics are off, output is not doubled. Train's controller hands its intervals
     to the workers.
 
     Args:
         local: for a cluster that this process starts for itself, on loopback only.
-        health_check_interval_s: as in `ClusterConfig`.
-        start_timeout_s: as in `ClusterConfig`.
-        train_tab: as in `ClusterConfig`.
+        cluster: of the training that this process starts, if it starts one.
     """
-    settings = _settings(health_check_interval_s, start_timeout_s, train_tab)
-    wanted = {**DEFAULTS, **(LOCAL if local else {}), **settings}
-    for name, value in wanted.items():
+    chosen = {} if cluster is None else {name: value for name, value in cluster if name in cluster.model_fields_set}
+    variables = _variables(cluster or ClusterConfig.model_validate({"train_tab": False}))
+    for name, value in {**DEFAULTS, **(LOCAL if local else {}), **variables}.items():
         os.environ.setdefault(name, value)
+    os.environ.update({name: variables[name] for setting, name in _SETTINGS.items() if setting in chosen})
 
 
-def train_variables(
-    *, health_check_interval_s: float, start_timeout_s: float, train_tab: bool | None = False
-) -> dict[str, str]:
+def train_variables(cluster: ClusterConfig) -> dict[str, str]:
     """Returns the part of the environment that Ray Train reads, for a training in another process than the command's.
 
     Args:
-        health_check_interval_s: as in `ClusterConfig`.
-        start_timeout_s: as in `ClusterConfig`.
-        train_tab: as in `ClusterConfig`.
+        cluster: of the training.
     """
     defaults = {name: value for name, value in DEFAULTS.items() if name.startswith("RAY_TRAIN_")}
-    return defaults | _settings(health_check_interval_s, start_timeout_s, train_tab)
+    return defaults | _variables(cluster)
 
 
-def _settings(health_check_s: float, start_s: float, train_tab: bool | None) -> dict[str, str]:
-    return {
-        "RAY_TRAIN_ENABLE_STATE_TRACKING": "0" if train_tab is False else "1",
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": f"{health_check_s:g}",
-        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{start_s:g}",
+def _variables(cluster: ClusterConfig) -> dict[str, str]:
+    values = {
+        "health_check_interval_s": f"{cluster.health_check_interval_s:g}",
+        "start_timeout_s": f"{cluster.start_timeout_s:g}",
+        "train_tab": "0" if cluster.train_tab is False else "1",
     }
+    return {_SETTINGS[setting]: value for setting, value in values.items()}
 
 
 def connect(
-    address: str, *, num_cpus: float | None = None, temp_dir: str | None = None, log_to_driver: bool = True
+    address: str,
+    *,
+    num_cpus: float | None = None,
+    temp_dir: str | None = None,
+    log_to_driver: bool = True,
 ) -> None:
     """Joins the cluster at `address`, or starts one in this process for `local`.
 
@@ -106,13 +110,43 @@ def connect(
         }
     else:
         options["address"] = address
+    _join(options)
+    interrupt_on_sigterm()  # Ray has put its own handler there
+
+
+def _join(options: Mapping[str, Any]) -> None:
+    import ray
+    import ray.exceptions
+
     try:
+        _check_answers(options["address"])
         ray.init(**options)
     except ConnectionError as error:
         first = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"no Ray cluster at {address} ({first}); start one with `ray start --head`, or use --address local"
+            f"no Ray cluster at {options['address']} ({first}); start one with `ray start --head`, or use "
+            "--address local"
+        ) from None
+    except ray.exceptions.AuthenticationError:
+        raise ConfigError(
+            f"the cluster at {options['address']} needs its token: in RAY_AUTH_TOKEN, in the file that "
+            "RAY_AUTH_TOKEN_PATH names, or in ~/.ray/auth_token"
         ) from None
     except (OSError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise EculError(f"Ray did not start: {first}") from None
+
+
+def _check_answers(address: str) -> None:
+    """Checks that something listens at HOST:PORT. Ray itself tries an address without an answer for many minutes.
+
+    Raises:
+        ConnectionError: nothing does.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"nothing answers there: {error}") from None

@@ -15,7 +15,7 @@ import ray.exceptions
 
 from cluster.attempt import Attempt
 from cluster.config import ClusteringTaskConfig
-from cluster.failures import LOST, describe
+from cluster.failures import LOST, cause_of, describe
 from cluster.gpus import free_gpu_memory
 from cluster.sharded_clustering import TaskGraph
 from cluster.task_resources import (
@@ -27,7 +27,7 @@ from cluster.task_resources import (
     task_threads,
     use_threads,
 )
-from ecul.errors import TrainingError
+from ecul.errors import EculError, TrainingError
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,8 @@ class RemoteClustering:
         """Returns the epoch's pseudo-labels, with times and size of the transfer among the diagnostics.
 
         Raises:
-            TrainingError: processes were lost more often than `max_retries`, or `timeout_s` passed.
+            TrainingError: processes were lost more often than `max_retries`, or `timeout_s` passed, or the clustering
+                raised an error, which it would raise again.
         """
         deadline = time.monotonic() + self._config.timeout_s
         for attempt in range(self._config.max_retries + 1):
@@ -102,6 +103,13 @@ class RemoteClustering:
                 return self._somewhere(bank, request, deadline, attempt)
             except LOST as error:
                 self._warn(f"clustering attempt {attempt + 1} was lost ({describe(error)}); trying again")
+            except ray.exceptions.RayTaskError as error:
+                cause = cause_of(error)
+                raise (
+                    cause
+                    if isinstance(cause, EculError)
+                    else TrainingError(f"the clustering failed: {describe(error)}")
+                ) from error
         raise TrainingError(
             f"the clustering's process was lost {self._config.max_retries + 1} times in one epoch; if memory ran out, "
             "give it a larger machine (clustering.resources) or raise clustering.shards"

@@ -10,6 +10,7 @@ from cluster.gauges import Gauges
 from cluster.ray_job import ray_job
 from cluster.scratch import ScratchFolder
 from cluster.storage import RunFolder, epoch_records, record_event
+from cluster.tracking.interface import TrackerSettings
 from cluster.tracking.registry import is_tracked
 from cluster.tracking.reporter import TrackingReporter
 from ecul import runtime
@@ -106,17 +107,17 @@ def add_remote_report(folder: RunFolder, reporter: Reporter) -> None:
 
 
 @contextmanager
-def open_reporter(folder: RunFolder, *, tracker: str, profile: bool) -> Iterator[Reporter]:
+def open_reporter(folder: RunFolder, *, tracker: TrackerSettings, profile: bool) -> Iterator[Reporter]:
     """Yields the run's reporter, and closes it also where training fails.
 
     Args:
         folder: of the run.
-        tracker: one of `cluster.tracking.interface.TRACKERS`.
+        tracker: experiment tracker.
         profile: leave a profiler trace of some steps in the run.
-
-    Raises:
-        ConfigError: the tracker is unknown.
     """
+    if not runtime.is_main():  # reporters are called on rank 0 only
+        yield Reporter()
+        return
     directory = RunDirectory(folder.local) if folder.local is not None else RemoteRunDirectory(folder)
     record = Reporters([directory, Events(folder), Gauges(folder.name)])
     extra: list[Reporter] = [Profiler(folder.write)] if profile else []

@@ -1,8 +1,8 @@
 """Run directories on any storage that pyarrow or fsspec understands."""
 
 import json
+import logging
 import shutil
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import fsspec.core
 import pyarrow
 from pyarrow import fs as arrow_fs
 
-from ecul.engine.checkpoints import CHECKPOINTS
 from ecul.engine.run_directory import METRICS_FILE, parse_records
-from ecul.errors import CheckpointError, ConfigError
+from ecul.engine.run_files import CHECKPOINTS
+from ecul.errors import ConfigError
 
+log = logging.getLogger(__name__)
 _ARROW_SCHEMES = ("file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 SETTINGS_FILE = "cluster.json"
 EVENTS_FILE = "events.jsonl"
@@ -96,15 +97,46 @@ class RunFolder:
         if partial != target:
             self.filesystem.move(partial, target)
 
-    def append(self, name: str, line: Mapping[str, Any]) -> None:
-        """Adds a line of JSON to a file; on storage that cannot append, the whole file is written again."""
-        text = (json.dumps(dict(line)) + "\n").encode()
+    def create(self, name: str, content: bytes) -> None:
+        """Writes a file that must not exist yet; of several processes that try, one succeeds.
+
+        Raises:
+            FileExistsError: it exists.
+            NotImplementedError: the storage has no such operation.
+        """
+        path = self._join(name)
+        self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+        handler = getattr(self.filesystem, "handler", None)
+        if self.local is not None:
+            with open(path, "xb") as file:
+                file.write(content)
+        elif isinstance(handler, arrow_fs.FSSpecHandler):
+            handler.fs.pipe_file(path, content, mode="create")  # s3fs and gcsfs: a conditional put
+        else:
+            raise NotImplementedError(f"{self.uri}: no exclusive creation")
+
+    def remove(self, *names: str) -> None:
+        """Removes files of one sub-folder, then that and the folder itself where they are empty."""
+        for name in names:
+            if self.exists(name):
+                self.filesystem.delete_file(self._join(name))
+        for folder in (names[0].rpartition("/")[0], ""):
+            if self.exists(folder) and not self.names(folder):
+                self.filesystem.delete_dir(self._join(folder))
+
+    def names(self, folder: str = "") -> list[str]:
+        """Names of what lies directly in a sub-folder, which may be missing, or in the folder itself."""
+        selector = arrow_fs.FileSelector(self._join(folder), allow_not_found=True)
+        return [info.base_name for info in self.filesystem.get_file_info(selector)]
+
+    def append(self, name: str, text: str) -> None:
+        """Adds text to the end of a file; on storage that cannot append, the whole file is written again."""
         if self.local is None:
-            self.write(name, (self.read(name) or b"") + text)
+            self.write(name, (self.read(name) or b"") + text.encode())
             return
         self.local.mkdir(parents=True, exist_ok=True)
         with (self.local / name).open("ab") as file:
-            file.write(text)
+            file.write(text.encode())
 
     def read_json(self, name: str) -> Any | None:
         """Returns a file's JSON, or None if it does not exist."""
@@ -121,16 +153,12 @@ class RunFolder:
 
     def picture_names(self) -> list[str]:
         """Names of the pictures directly inside the folder, without their suffix, in order."""
-        selector = arrow_fs.FileSelector(self.path, allow_not_found=True)
-        names = [Path(info.base_name) for info in self.filesystem.get_file_info(selector)]
+        names = map(Path, self.names())
         return sorted(name.stem for name in names if name.suffix == ".png")
 
     def checkpoint_names(self) -> list[str]:
         """Names of the checkpoint folders, oldest epoch first."""
-        selector = arrow_fs.FileSelector(self._join(CHECKPOINTS), allow_not_found=True)
-        return sorted(
-            info.base_name for info in self.filesystem.get_file_info(selector) if info.base_name.startswith("epoch_")
-        )
+        return sorted(name for name in self.names(CHECKPOINTS) if name.startswith("epoch_"))
 
     def drop_broken_snapshot(self) -> bool:
         """Removes Train's list of checkpoints if it is truncated or names lost ones; returns whether it did.
@@ -154,24 +182,17 @@ class RunFolder:
 
 
 def record_event(folder: RunFolder, event: str, **details: Any) -> None:
-    """Adds a line to the run's events: the time, the event's name, and its details."""
-    folder.append(
-        EVENTS_FILE, {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **details}
-    )
+    """Adds a line to the run's events: the time, the event's name, and its details.
+
+    It never raises: events are written when things go wrong, and a storage that is down then must not end the run.
+    """
+    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **details}
+    try:
+        folder.append(EVENTS_FILE, json.dumps(line) + "\n")
+    except Exception as error:  # whatever the storage's library raises
+        log.warning("event not recorded in %s (%s: %s): %s", folder.uri, type(error).__name__, error, json.dumps(line))
 
 
 def epoch_records(folder: RunFolder) -> list[dict[str, float]]:
     """Returns the run's metrics by epoch; a last line that is still being written is left out."""
     return parse_records((folder.read(METRICS_FILE) or b"").decode())
-
-
-def read_settings(folder: RunFolder) -> dict[str, Any]:
-    """Returns the settings that a run was started with.
-
-    Raises:
-        CheckpointError: there is no such run.
-    """
-    settings = folder.read_json(SETTINGS_FILE)
-    if settings is None:
-        raise CheckpointError(f"{folder.uri} holds no run to resume ({SETTINGS_FILE} is missing); check --storage")
-    return settings

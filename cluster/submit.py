@@ -18,7 +18,8 @@ from ecul.errors import ConfigError
 EXIT_FAILED = 1
 EXIT_STOPPED = 130
 _POLL_S = 0.5
-_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
+_LONGEST_PAUSE_S = 30.0
+_SECRET = re.compile(r"(key|token|secret|passw(or)?d|passphrase|credential)s?(_|$)", re.IGNORECASE)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--address", default="http://127.0.0.1:8265", metavar="URL", help="of the cluster's dashboard")
     parser.add_argument("--config", metavar="FILE", help="without a command: train this configuration over the cluster")
+    parser.add_argument("--storage", metavar="PATH", help="with --config: folder or URI for the run, seen by all nodes")
     parser.add_argument("--working-dir", default=".", metavar="DIR", help="uploaded, but for .gitignore and .rayignore")
     parser.add_argument("--limit-mib", type=float, default=50, metavar="N", help="largest upload (default 50)")
     parser.add_argument("--env", action="append", default=[], metavar="K=V", help="environment variable of the job")
@@ -74,12 +76,14 @@ def job_command(args: argparse.Namespace) -> list[str]:
     """Returns the command of the job.
 
     Raises:
-        ConfigError: neither a command nor a configuration was given, or both.
+        ConfigError: neither a command nor a configuration was given, or both, or a configuration without storage.
     """
     command = args.command[1:] if args.command[:1] == ["--"] else list(args.command)
     if bool(command) == bool(args.config):
         raise ConfigError("give either -- COMMAND, such as -- python -m cluster.train --config ..., or --config FILE")
-    return command or ["python", "-m", "cluster.train", "--config", args.config]
+    if bool(args.config) != bool(args.storage):
+        raise ConfigError("--config FILE and --storage PATH go together: a job's own folder does not last")
+    return command or ["python", "-m", "cluster.train", "--config", args.config, "--storage", args.storage]
 
 
 def runtime_env(args: argparse.Namespace) -> dict[str, Any]:
@@ -100,17 +104,49 @@ def runtime_env(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def follow(client: Any, job: str) -> int:
-    """Shows a job's output until it ends, and returns its exit code."""
+    """Shows a job's output until it ends, and returns its exit code.
 
-    async def show() -> None:
+    Connections through SSH or `kubectl port-forward` drop; the job goes on, so this connects again and shows the rest.
+
+    Raises:
+        ConfigError: the cluster does not know the job.
+    """
+    import aiohttp
+
+    shown, pause, complete = _Shown(), _POLL_S, False
+    while True:
+        try:
+            if not complete:
+                asyncio.run(shown.show(client, job))
+            ended = client.get_job_status(job).is_terminal()
+            if ended and complete:
+                return _exit_code(client.get_job_info(job))
+            complete, pause = ended, _POLL_S  # what came after the last look is still to be shown
+        except BrokenPipeError:  # nobody reads the output any more
+            raise
+        except (OSError, RuntimeError, aiohttp.ClientError) as error:
+            if "does not exist" in str(error) or "status code 404" in str(error):
+                raise ConfigError(f"job {job} cannot be followed: {_first_line(error)}") from None
+            sys.stderr.write(f"no connection to the job ({_first_line(error)}); it goes on; trying again\n")
+            complete, pause = False, min(2 * pause, _LONGEST_PAUSE_S)
+        time.sleep(pause)
+
+
+class _Shown:
+    """How much of a job's output was shown; the server sends it from its start each time."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    async def show(self, client: Any, job: str) -> None:
+        """Shows what is new until the server closes the connection."""
+        received = 0
         async for lines in client.tail_job_logs(job):
-            sys.stdout.write(lines)
+            new = lines[max(0, self._count - received) :]
+            received += len(lines)
+            self._count = max(self._count, received)
+            sys.stdout.write(new)
             sys.stdout.flush()
-
-    asyncio.run(show())
-    while not client.get_job_status(job).is_terminal():
-        time.sleep(_POLL_S)
-    return _exit_code(client.get_job_info(job))
 
 
 def _exit_code(info: Any) -> int:

@@ -1,23 +1,32 @@
 """`python -m cluster.train`: train over a Ray cluster, or over a Ray started here."""
 
 import argparse
-import json
+import logging
+import secrets
+import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from cluster.config import ClusterConfig, load_cluster_config, local_defaults, parse_cluster_config
+from cluster.claim import claimed
+from cluster.config import ClusterConfig, load_cluster_config, local_defaults
 from cluster.environment import connect, prepare
 from cluster.names import checked_name
-from cluster.paths import with_absolute_paths
-from cluster.storage import SETTINGS_FILE, RunFolder, read_settings
-from cluster.tracking.interface import TRACKERS
+from cluster.paths import check_storage_stays, with_absolute_paths
+from cluster.run_settings import RunSettings, continued_config
+from cluster.storage import SETTINGS_FILE, RunFolder
+from cluster.tracking.interface import TRACKERS, TrackerSettings
+from cluster.tracking.registry import tracker_settings
 from ecul.config import Config
 from ecul.console import Parser, run_command
-from ecul.errors import ConfigError
+from ecul.engine.run_files import CHECKPOINTS
+from ecul.errors import CheckpointError, ConfigError, TrainingError
 from ecul.schema import parse_assignments
-from ecul.settings import config_tree, load_config, oracle_warning, resumed_config
+from ecul.settings import load_config, oracle_warning
+
+log = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -40,61 +49,107 @@ def build_parser() -> argparse.ArgumentParser:
         "--name", metavar="NAME", help="of the run; its folder is STORAGE/NAME (default: date and time)"
     )
     parser.add_argument("--resume", metavar="NAME", help="continue the stopped run of this name")
-    parser.add_argument("--tracker", default="none", choices=TRACKERS, help="experiment tracker (default: none)")
+    parser.add_argument(
+        "--resume-or-start", action="store_true", help="continue the run of --name if it is there, else start it"
+    )
+    parser.add_argument("--tracker", choices=TRACKERS, help="experiment tracker (default: none, or the resumed run's)")
     parser.add_argument("--profile", action="store_true", help="leave a torch profiler trace of some steps in the run")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Trains and returns the exit code: 0 good, 2 bad input or failed training, 130 interrupted."""
+    """Trains and returns the exit code: 0 good, 2 bad input or failed training, 130 after Ctrl-C or SIGTERM."""
     args = build_parser().parse_args(argv)
     return run_command("cluster.train", lambda: _train(args))
 
 
 def _train(args: argparse.Namespace) -> int:
-    name, config, cluster = _resumed(args) if args.resume else _fresh(args)
+    name = _name(args)
+    check_storage_stays(args.storage)
+    folder = RunFolder(args.storage, name)
+    if args.resume and not folder.exists(SETTINGS_FILE):
+        raise CheckpointError(f"{folder.uri} holds no run to resume ({SETTINGS_FILE} is missing); check --storage")
+    with claimed(folder) as claim:
+        try:
+            return _train_claimed(args, folder)
+        except KeyboardInterrupt:
+            if claim.lost:
+                raise TrainingError(claim.lost) from None
+            log.info("%s", _how_to_go_on(args, folder))
+            raise
+
+
+def _train_claimed(args: argparse.Namespace, folder: RunFolder) -> int:
+    exists = folder.exists(SETTINGS_FILE)
+    if exists and not (args.resume or args.resume_or_start):
+        raise ConfigError(f"{folder.uri} already holds a run; use --resume {folder.name} or another --name")
+    settings = _resumed(args, folder) if exists else _fresh(args)
     local = args.address == "local"
-    cluster = local_defaults(cluster) if local else _reserving(cluster)
-    prepare(
-        local=local,
-        health_check_interval_s=cluster.health_check_interval_s,
-        start_timeout_s=cluster.start_timeout_s,
-        train_tab=cluster.train_tab,
-    )
+    cluster = local_defaults(settings.cluster) if local else _reserving(settings.cluster)
+    prepare(local=local, cluster=cluster)
     connect(args.address)
     from cluster.trainer import build_trainer, run
     from ecul.engine.run_directory import summary_table
 
-    folder = RunFolder(args.storage, name)
-    trainer = build_trainer(config, cluster, name=name, storage=args.storage, tracker=args.tracker)
-    if args.resume and folder.drop_broken_snapshot():
+    trainer = build_trainer(settings.config, cluster, name=folder.name, storage=args.storage, tracker=settings.tracker)
+    if exists and folder.drop_broken_snapshot():
         sys.stderr.write(f"{folder.uri}: Ray's list of checkpoints was broken; the newest readable one is used\n")
-    folder.write(SETTINGS_FILE, _settings(config, cluster))
+    replace(settings, cluster=cluster).write(folder)
     result = run(trainer)
     sys.stdout.write(summary_table(result.retrieval) + "\n")
-    if (warning := oracle_warning(config)) is not None:
+    if (warning := oracle_warning(settings.config)) is not None:
         sys.stdout.write(warning + "\n")
     return 0
 
 
-def _fresh(args: argparse.Namespace) -> tuple[str, Config, ClusterConfig]:
+def _name(args: argparse.Namespace) -> str:
+    """The run's name.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
+    if args.resume:
+        if args.config or args.name or args.resume_or_start:
+            raise ConfigError(
+                "--resume takes configuration and name from the run; leave out --config, --name and --resume-or-start"
+            )
+        return checked_name(args.resume, option="--resume")
     if not args.config:
         raise ConfigError("give --config FILE for a new run or --resume NAME to continue one; shipped ones: configs/")
-    name = checked_name(args.name or f"{datetime.now():%Y%m%d-%H%M%S}")
-    if RunFolder(args.storage, name).exists(SETTINGS_FILE):
-        raise ConfigError(f"{args.storage}/{name} already holds a run; use --resume {name} or another --name")
-    config = with_absolute_paths(load_config(args.config, _overrides(args)))
-    return name, config, load_cluster_config(args.cluster, _cluster_values(args))
+    if args.resume_or_start and not args.name:
+        raise ConfigError("--resume-or-start needs --name NAME: the run to continue if it is there")
+    return checked_name(args.name or f"{datetime.now():%Y%m%d-%H%M%S}")
 
 
-def _resumed(args: argparse.Namespace) -> tuple[str, Config, ClusterConfig]:
-    if args.config or args.name:
-        raise ConfigError("--resume takes its configuration and name from the run; leave out --config and --name")
-    settings = read_settings(RunFolder(args.storage, args.resume))
-    config = resumed_config(settings["config"], parse_assignments(_overrides(args)))
-    if args.cluster:
-        return args.resume, config, load_cluster_config(args.cluster, _cluster_values(args))
-    return args.resume, config, parse_cluster_config(settings["cluster"]).updated(_cluster_values(args))
+def _fresh(args: argparse.Namespace) -> RunSettings:
+    return RunSettings(
+        config=_given_config(args),
+        cluster=load_cluster_config(args.cluster, _cluster_values(args)),
+        tracker=tracker_settings(args.tracker, TrackerSettings(uid=secrets.token_hex(4))),
+    )
+
+
+def _resumed(args: argparse.Namespace, folder: RunFolder) -> RunSettings:
+    kept = RunSettings.read(folder, parse_assignments(_overrides(args)) if args.resume else {})
+    config = kept.config if args.resume else continued_config(kept.config, _given_config(args))
+    values = _cluster_values(args)
+    cluster = load_cluster_config(args.cluster, values) if args.cluster else kept.cluster.updated(values)
+    return RunSettings(config, cluster, tracker_settings(args.tracker, kept.tracker))
+
+
+def _given_config(args: argparse.Namespace) -> Config:
+    return with_absolute_paths(load_config(args.config, _overrides(args)))
+
+
+def _how_to_go_on(args: argparse.Namespace, folder: RunFolder) -> str:
+    if not folder.exists(SETTINGS_FILE):
+        return "stopped before the training began: start the command again"
+    names = folder.checkpoint_names()
+    last = f"the last checkpoint is {folder.uri}/{CHECKPOINTS}/{names[-1]}" if names else "there is no checkpoint yet"
+    command = ["python", "-m", "cluster.train", "--resume", folder.name]
+    options = {"--storage": (args.storage, "runs"), "--address": (args.address, "auto")}
+    command += [part for name, (value, default) in options.items() if value != default for part in (name, value)]
+    return f"stopped; {last}; go on with: {shlex.join(command)}"
 
 
 def _overrides(args: argparse.Namespace) -> list[str]:
@@ -114,11 +169,6 @@ def _cluster_values(args: argparse.Namespace) -> dict[str, Any]:
 
 def _reserving(cluster: ClusterConfig) -> ClusterConfig:
     return cluster if cluster.clustering.borrow is not None else cluster.updated({"clustering.borrow": False})
-
-
-def _settings(config: Config, cluster: ClusterConfig) -> bytes:
-    tree = {"config": config_tree(config), "cluster": cluster.model_dump(mode="json")}
-    return (json.dumps(tree, indent=2) + "\n").encode()
 
 
 def _workers(text: str) -> int | list[int]:

@@ -1,7 +1,10 @@
 """From a configuration to a Ray `TorchTrainer`, and from its outcome to a `FitResult` or one of our errors."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -10,9 +13,11 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from cluster.capacity import capped_workers, check_batch, check_capacity
 from cluster.config import ClusterConfig, with_clustering_threads
-from cluster.failures import describe
+from cluster.failures import cause_of, describe
+from cluster.guard import RunGuard
 from cluster.paths import with_absolute_paths
-from cluster.storage import RunFolder, record_event, resolve_storage
+from cluster.storage import RunFolder, resolve_storage
+from cluster.tracking.interface import TrackerSettings
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult
 from ecul.errors import EculError, TrainingError
@@ -28,7 +33,7 @@ def build_trainer(
     name: str,
     storage: str,
     callbacks: Sequence[ray.train.UserCallback] = (),
-    tracker: str = "none",
+    tracker: TrackerSettings | None = None,
 ) -> TorchTrainer:
     """Returns a trainer that trains on the cluster that this process has joined; `run` runs it.
 
@@ -40,7 +45,7 @@ def build_trainer(
         name: of the run; its folder is `storage`/`name`.
         storage: path or URI that all nodes share.
         callbacks: run in Train's controller, besides ours.
-        tracker: one of `cluster.tracking.interface.TRACKERS`.
+        tracker: experiment tracker and its settings; None for none.
 
     Raises:
         ConfigError: the cluster is too small, the batch cannot be divided, or two settings contradict each other.
@@ -86,15 +91,19 @@ def _run_config(
         name=folder.name,
         storage_path=folder.root,
         storage_filesystem=folder.filesystem,
-        failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
+        # RunGuard keeps the budget
+        failure_config=ray.train.FailureConfig(max_failures=-1),
         checkpoint_config=ray.train.CheckpointConfig(num_to_keep=cluster.num_to_keep or keep),
-        callbacks=[FailureEvents(folder), *callbacks],
+        # Train takes all its callbacks here, though only the public ones are declared
+        callbacks=[RunGuard(folder, cluster), *callbacks],  # pyright: ignore[reportArgumentType]
         worker_runtime_env={"env_vars": dict(cluster.spawn_env)} if cluster.spawn_env else None,
         logging_config=ray.train.LoggingConfig(log_level="CRITICAL"),
     )
 
 
-def worker_settings(config: Config, cluster: ClusterConfig, *, name: str, storage: str, tracker: str) -> dict[str, Any]:
+def worker_settings(
+    config: Config, cluster: ClusterConfig, *, name: str, storage: str, tracker: TrackerSettings | None
+) -> dict[str, Any]:
     """Returns what a worker needs as plain data: absolute paths, since its working directory is another."""
     device = {"runtime.device": "cpu"} if cluster.cpu else {}
     return {
@@ -102,7 +111,7 @@ def worker_settings(config: Config, cluster: ClusterConfig, *, name: str, storag
         "cluster": cluster.model_dump(mode="json"),
         "name": name,
         "storage": resolve_storage(storage),
-        "tracker": tracker,
+        "tracker": (tracker or TrackerSettings()).model_dump(),
     }
 
 
@@ -133,39 +142,37 @@ def run(trainer: TorchTrainer) -> FitResult:
 
     Raises:
         EculError: what the training itself raised, or workers that were lost too often.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the workers are free.
     """
     try:
-        result = trainer.fit().return_value
+        with _interruptible():
+            result = trainer.fit().return_value
     except ray.train.ControllerError as error:
-        if isinstance(error.controller_failure, EculError):
-            raise error.controller_failure from None
-        raise TrainingError(f"Ray Train gave up: {describe(error.controller_failure)}") from error
-    except ray.train.WorkerGroupError as error:
-        failures = "; ".join(f"rank {rank}: {describe(cause)}" for rank, cause in error.worker_failures.items())
-        raise TrainingError(f"workers failed more than max_failures times; the last: {failures}") from error
+        cause = cause_of(error.controller_failure)
+        if isinstance(cause, EculError):
+            raise cause from None
+        raise TrainingError(f"Ray Train gave up: {describe(cause)}") from error
+    except ray.train.TrainingFailedError as error:
+        failures = error.worker_failures if isinstance(error, ray.train.WorkerGroupError) else {}
+        text = "; ".join(f"rank {rank}: {describe(cause)}" for rank, cause in failures.items())
+        raise TrainingError(f"the workers failed: {text or describe(error)}") from error
     if not isinstance(result, FitResult):
         raise TrainingError("training ended without a result of rank 0")
     return result
 
 
-class FailureEvents(ray.train.UserCallback):
-    """Records lost workers in the run's events; ends the run at once if a new attempt would fail in the same way."""
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raises KeyboardInterrupt where Train's handler of Ctrl-C frees the workers and ends the process with code 0.
 
-    def __init__(self, folder: RunFolder) -> None:
-        """`folder` is the run's."""
-        self._folder = folder
-
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Is called in the controller after workers died or raised.
-
-        Raises:
-            EculError: one that a worker raised; Train does not retry after an error of a callback.
-        """
-        causes = {rank: getattr(error, "_base_exc", error) for rank, error in worker_exceptions.items()}
-        for rank, cause in sorted(causes.items()):
-            record_event(self._folder, "worker_failed", rank=rank, error=describe(cause))
-            if not isinstance(cause, EculError):
-                log.warning("rank %d failed (%s)", rank, describe(cause))
-        for cause in causes.values():
-            if isinstance(cause, EculError):
-                raise cause
+    Train leaves its handler in place; here the one of before comes back.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if main and before is not None:  # None: not from Python
+            signal.signal(signal.SIGINT, before)

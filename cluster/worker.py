@@ -13,6 +13,7 @@ from cluster.remote_clustering import RemoteClustering
 from cluster.reporting import add_remote_report, open_reporter
 from cluster.scratch import remove_abandoned_folders
 from cluster.storage import RunFolder
+from cluster.tracking.interface import TrackerSettings
 from ecul import runtime
 from ecul.engine.fit import fit
 from ecul.engine.interfaces import FitResult
@@ -41,7 +42,8 @@ def train_worker(settings: dict[str, Any]) -> FitResult | None:
         raise ConfigError(f"node {node} does not see {folder.uri}; give a storage that all nodes share (--storage)")
     remove_abandoned_folders()
     store = RayStore(folder, asynchronous=cluster.async_checkpoints, keep_every=config.runtime.keep_every)
-    with open_reporter(folder, tracker=settings["tracker"], profile=config.runtime.profile) as reporter:
+    tracker = TrackerSettings.model_validate(settings["tracker"])
+    with open_reporter(folder, tracker=tracker, profile=config.runtime.profile) as reporter:
         clustering = RemoteClustering(cluster.clustering, reporter.warn)
         if runtime.is_main():
             clustering.warm_up()

@@ -3,9 +3,11 @@
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ecul.errors import EculError
 from ecul.progress import Progress
@@ -30,10 +32,11 @@ def run_command(name: str, work: Callable[[], int]) -> int:
         work: does the work and returns the exit code.
 
     Returns:
-        What `work` returned; 2 after an error that a user can mend or of the file system; 130 after Ctrl-C; 0 when the
-        reader of a pipe (such as `| head`) has seen enough.
+        What `work` returned; 2 after an error that a user can mend or of the file system; 130 after Ctrl-C or SIGTERM;
+        0 when the reader of a pipe (such as `| head`) has seen enough.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    interrupt_on_sigterm()
     try:
         # libraries take seconds to load; only a person at a terminal wants to know
         with Progress(f"{name}: at work", shown=sys.stderr.isatty()):
@@ -55,3 +58,20 @@ def run_command(name: str, work: Callable[[], int]) -> int:
         where = f"{error.filename}: " if error.filename is not None else ""
         sys.stderr.write(f"{name}: {where}{error.strerror or error}\n")
         return EXIT_BAD_INPUT
+
+
+def interrupt_on_sigterm() -> None:
+    """Makes SIGTERM, which schedulers and `kill` send, do what Ctrl-C does. Libraries that replace it need this again.
+
+    Python has signals in the main thread only; elsewhere this does nothing.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """Calls what Ctrl-C would; a process that was started in the background may ignore Ctrl-C itself."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)

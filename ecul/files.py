@@ -1,18 +1,26 @@
-"""Files that are read and written in several places: atomic writes and .npz archives."""
+"""Files that are read and written in several places: atomic writes, locks and .npz archives."""
 
 import contextlib
+import errno
+import fcntl
+import logging
 import os
+import socket
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecul.errors import DataError
+from ecul.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system without locks answers."""
 
 
 @contextlib.contextmanager
@@ -93,6 +101,53 @@ def write_atomically(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, what: str) -> Iterator[None]:
+    """Holds a folder, which is made if it is missing, for this process alone.
+
+    The operating system releases the lock when the process ends, however it ends, so that no lock can be stale. A
+    folder that was made for it and into which nothing was written is removed again.
+
+    Args:
+        folder: holds the lock file, `.lock`.
+        what: it holds, such as `run`, for the text of the error.
+
+    Raises:
+        ConfigError: another process holds the folder.
+        DataError: nothing can be written there.
+    """
+    path = folder / ".lock"
+    made = not folder.is_dir()
+    output_folder(folder, option=what)
+    with path.open("a+") as file:
+        _lock(file, f"{what} {folder}")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            if made and [*folder.iterdir()] == [path]:
+                path.unlink()
+                folder.rmdir()
+
+
+def _lock(file: IO[str], what: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        raise ConfigError(f"{what} is in use by {holder}; wait for its end, or stop it") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        log.warning("%s: this file system knows no locks; make sure that no second process works there", file.name)
+    # a process that ended just now may have removed the file that is locked here
+    if os.fstat(file.fileno()).st_nlink == 0:
+        raise ConfigError(f"{what} was in use until now; start again")
 
 
 def read_npz(

@@ -1,6 +1,7 @@
 """Device, random generators and the process group. One process without a group behaves as rank 0 of 1."""
 
 import os
+import pickle
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -134,21 +135,34 @@ def together(work: Callable[[], T]) -> T:
 def on_main(work: Callable[[], T]) -> T:
     """Returns what `work` returns on rank 0, on every rank; an error of `work` is raised on every rank.
 
-    Otherwise the other ranks would wait for one that has failed.
+    Otherwise the other ranks would wait for one that has failed. Rank 0 raises the error itself; the others raise it
+    too if it can be pickled, else a RuntimeError with its kind and text.
     """
     if world_size() == 1:
         return work()
     outcome: list[tuple[T | None, Exception | None]] = [(None, None)]
+    own: Exception | None = None
     if is_main():
         try:
             outcome = [(work(), None)]
-        except (EculError, OSError, ValueError, RuntimeError) as error:
-            outcome = [(None, error)]
+        except Exception as error:
+            own = error
+            outcome = [(None, _portable(error))]
     dist.broadcast_object_list(outcome, src=0)
     value, error = outcome[0]
-    if error is not None:
-        raise error
+    if own is not None or error is not None:
+        raise own or error  # pyright: ignore[reportGeneralTypeIssues] - one of them is there
     return value  # pyright: ignore[reportReturnType]
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or what can be sent of one that cannot be pickled and read back as it is."""
+    try:
+        if type(pickle.loads(pickle.dumps(error))) is type(error):
+            return error
+    except Exception:  # whatever a foreign class raises when it is pickled or made anew
+        pass
+    return RuntimeError(f"rank 0 failed ({type(error).__name__}: {str(error)[:500]})")
 
 
 def make_deterministic(seed: int) -> None:

@@ -112,15 +112,17 @@ def score_of(config: "Config", run: Path) -> float:
     from ecul.engine.checkpoints import LocalStore
     from ecul.engine.fit import fit
     from ecul.engine.run_directory import RunDirectory, read_result
+    from ecul.files import locked
 
     result = read_result(run)
     if result is None:
-        fit(
-            config,
-            clustering_fn=partial(cluster_epoch, num_threads=config.clustering.num_threads),
-            reporter=RunDirectory(run),
-            store=LocalStore(run, keep=1),
-        )
+        with locked(run, what="run"):
+            fit(
+                config,
+                clustering_fn=partial(cluster_epoch, num_threads=config.clustering.num_threads),
+                reporter=RunDirectory(run),
+                store=LocalStore(run, keep=1),
+            )
         result = read_result(run)
     assert result is not None  # fit wrote it
     # the first protocol is the layout's main one, which epochs report as evaluation/map

@@ -1,8 +1,6 @@
 """The folder of a sweep: `sweep.yaml`, `base.yaml`, the study, `trials/`, `report/`, and a lock."""
 
-import fcntl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +50,3 @@ def read_sweep(folder: Path, changes: Mapping[str, Any] | None = None) -> SweepC
     if not (folder / SWEEP_FILE).is_file():
         raise ConfigError(f"no sweep {folder} ({SWEEP_FILE} is missing); check the name and --storage")
     return load_sweep(folder / SWEEP_FILE, {**(changes or {}), "base": str(folder / BASE_FILE)})
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a sweep's folder; the operating system releases it when the process ends, however it ends.
-
-    Raises:
-        ConfigError: another process works on the sweep.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"sweep {folder} is being run by another process") from None
-        yield

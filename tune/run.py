@@ -12,9 +12,10 @@ from cluster.gpus import hide_all_gpus
 from cluster.tracking.interface import TRACKERS
 from ecul.console import EXIT_INTERRUPTED, Parser, run_command
 from ecul.errors import ConfigError
+from ecul.files import locked
 from ecul.schema import parse_assignments
 from tune.config import Fidelity, SweepConfig, load_sweep
-from tune.folder import STORAGE, SWEEP_FILE, locked, read_sweep, sweep_folder
+from tune.folder import STORAGE, SWEEP_FILE, read_sweep, sweep_folder
 
 if TYPE_CHECKING:
     from tune.plan import Plan
@@ -88,7 +89,7 @@ def _run(args: argparse.Namespace) -> int:
     plan = make_plan(
         _sweep(args, folder), folder, local=local, max_hours=args.max_hours, max_concurrency=args.concurrency
     )
-    with locked(folder):
+    with locked(folder, what="sweep"):
         study = prepare_study(plan, retry_failed=args.retry_failed)
         write_plan(plan)
         connect(args.address, log_to_driver=args.verbose)

@@ -13,6 +13,7 @@ import ray.tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from cluster.config import local_defaults
+from cluster.tracking.registry import tracker_settings
 from cluster.trainer import fitted, living_nodes
 from tune.concurrency import features_concurrency, full_concurrency
 from tune.plan import Plan
@@ -142,7 +143,7 @@ def _full_trainable(plan: Plan, objectives: list[str]) -> Any:
         base=plan.base,
         cluster=local_defaults(plan.cluster, at_once=trials_at_once(plan)) if plan.local else plan.cluster,
         storage=str((plan.folder / "trials").absolute()),
-        tracker=plan.sweep.tracker,
+        tracker=tracker_settings(plan.sweep.tracker),
         objectives=tuple(objectives),
         first_epoch=plan.first_epoch,
         trial_hours=plan.sweep.full.trial_hours,

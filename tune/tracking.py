@@ -3,7 +3,7 @@
 import logging
 
 from cluster.tracking.background import Background
-from cluster.tracking.registry import is_tracked, open_log
+from cluster.tracking.registry import is_tracked, open_log, tracker_settings
 from cluster.tracking.wandb_run import wandb_mode
 from ecul.settings import config_tree
 from tune.plan import Plan
@@ -14,7 +14,6 @@ from tune.trials.settings import trial_config
 from tune.trials.tracking import tracked_run
 
 log = logging.getLogger(__name__)
-_CLOSE_SECONDS = 120.0
 
 
 class SweepTracker:
@@ -23,7 +22,7 @@ class SweepTracker:
     def __init__(self, plan: Plan) -> None:
         """Takes the sweep's plan, whose `tracker` may be `none`."""
         self._plan = plan
-        self._tracker = plan.sweep.tracker
+        self._tracker = tracker_settings(plan.sweep.tracker)
         self._background = Background(log.warning) if is_tracked(self._tracker) else None
 
     def trial_closed(self, row: TrialRow) -> None:
@@ -32,16 +31,19 @@ class SweepTracker:
             self._background.submit(lambda: self._send_trial(row))
 
     def summarise(self, report: Report) -> None:
-        """Sends the sweep itself as one run: table of trials, pictures, the best trial's metrics; returns at once."""
+        """Sends the sweep itself as one run: table of trials, pictures, the best trial's metrics; returns at once.
+
+        It is sent before the trials that still wait: of all runs it is the one to look at first.
+        """
         if self._background is not None:
-            self._background.submit(lambda: self._send_sweep(report))
+            self._background.submit(lambda: self._send_sweep(report), first=True)
 
     def close(self) -> None:
-        """Waits until everything is sent, for two minutes at most."""
+        """Waits until everything is sent, as long as it goes on."""
         if self._background is None:
             return
-        self._background.close(_CLOSE_SECONDS)
-        if self._tracker.startswith("wandb") and wandb_mode() == "offline":
+        self._background.close()
+        if self._tracker.kind.startswith("wandb") and wandb_mode(self._tracker.mode) == "offline":
             log.info("W&B was offline; upload later with: wandb sync %s/wandb/offline-run-*", self._plan.folder)
 
     def _send_trial(self, row: TrialRow) -> None:

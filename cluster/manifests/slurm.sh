@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # sbatch cluster/manifests/slurm.sh configs/sysu.yaml NAME: a Ray cluster inside a Slurm allocation, and a training on it.
-# Submit again with RESUME=1 to go on after a time limit. ECUL_HOME: the checkout, with its .venv, on a shared folder.
+# It may be requeued and submitted again: a run of this name continues. Three minutes before its time limit it requeues
+# itself. ECUL_HOME: the checkout, with its .venv; ECUL_STORAGE: for runs. Both are folders that all nodes share.
 #SBATCH --job-name=ecul
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -9,6 +10,7 @@
 #SBATCH --mem=128G
 #SBATCH --time=24:00:00
 #SBATCH --requeue
+#SBATCH --signal=B:USR1@180
 set -euo pipefail
 
 config=${1:?usage: sbatch slurm.sh CONFIG NAME}
@@ -35,7 +37,21 @@ for node in "${nodes[@]:1}"; do
 done
 python -m cluster.wait --address "$address:$port" --nodes "${#nodes[@]}" --timeout 300
 
-begin=(--config "$config" --name "$name")
-[ -z "${RESUME:-}" ] || begin=(--resume "$name")
-python -m cluster.train "${begin[@]}" --address "$address:$port" --workers 4 \
-  --cluster-set cpus_per_worker=8 --cluster-set clustering.num_cpus=8 --storage "${ECUL_STORAGE:-runs}"
+train() {
+  exec python -m cluster.train --config "$config" --name "$name" --resume-or-start --address "$address:$port" \
+    --workers 4 --cluster-set cpus_per_worker=8 --cluster-set clustering.num_cpus=8 --storage "${ECUL_STORAGE:?set ECUL_STORAGE}"
+}
+train &
+driver=$!
+
+again() {
+  kill -TERM "$driver"
+  wait "$driver" || true
+  scontrol requeue "$SLURM_JOB_ID"
+  exit 0
+}
+trap again USR1
+trap 'kill -TERM "$driver"' TERM
+code=0
+wait "$driver" || code=$?
+exit "$code"

@@ -1,5 +1,6 @@
 """Calls to a tracker in a thread of their own, so that a slow or broken tracker cannot stop a run."""
 
+import itertools
 import queue
 import threading
 import time
@@ -7,12 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cluster.storage import RunFolder
-from cluster.tracking.interface import RunLog, TrackedRun, TrackerError
+from cluster.tracking.interface import RunLog, TrackedRun, TrackerSettings
 from cluster.tracking.registry import open_log
-from ecul.engine.checkpoints import STATE_FILE, checkpoint_path
 from ecul.engine.interfaces import Record
+from ecul.engine.run_files import STATE_FILE, checkpoint_path
 
-_CLOSE_SECONDS = 60.0
+_STALL_SECONDS = 300.0
+"""How long one call may take at the end of a run. Most are a round trip; the longest uploads a checkpoint."""
 _CHECKPOINT_SECONDS = 60.0
 _CHECKPOINT_POLL_SECONDS = 0.5
 
@@ -23,35 +25,55 @@ class Background:
     def __init__(self, warn: Callable[[str], None]) -> None:
         """Starts the thread; `warn` receives the text of the first failure."""
         self._warn = warn
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._work: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]] = queue.PriorityQueue()
+        self._number = itertools.count()
+        self._done = 0
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Adds a call and returns at once."""
-        self._work.put(work)
+    def submit(self, work: Callable[[], None], *, first: bool = False) -> None:
+        """Adds a call and returns at once; `first` puts it before all that still wait."""
+        self._work.put((0 if first else 1, next(self._number), work))
 
-    def close(self, timeout: float | None = None) -> bool:
-        """Waits for the calls, at most `timeout` seconds (None: 60), and returns whether all of them ended."""
-        timeout = _CLOSE_SECONDS if timeout is None else timeout
-        self._work.put(None)
-        self._thread.join(timeout)
+    def close(self, stall_seconds: float | None = None) -> bool:
+        """Waits for the calls as long as they go on, and returns whether all of them ended.
+
+        Args:
+            stall_seconds: longest wait for one call (default: 300); there is no limit for all of them.
+        """
+        stall = _STALL_SECONDS if stall_seconds is None else stall_seconds
+        self._work.put((2, next(self._number), None))
+        done = -1
+        while self._thread.is_alive() and self._done > done:
+            done = self._done
+            self._wait(stall, done)
         if self._thread.is_alive():
-            self._warn(f"tracking did not end within {timeout:g} s and was left behind; the run is not affected")
+            left = self._work.qsize()
+            self._warn(
+                f"tracking was left behind: one call took more than {stall:g} s and {left} more wait; the run is not "
+                "affected"
+            )
         return not self._thread.is_alive()
+
+    def _wait(self, seconds: float, done: int) -> None:
+        """Returns when a call ended after the first `done` ones, or the thread, or the time."""
+        deadline = time.monotonic() + seconds
+        while self._done == done and self._thread.is_alive() and time.monotonic() < deadline:
+            self._thread.join(min(0.2, seconds))
 
     def _run(self) -> None:
         failed = False
-        while (work := self._work.get()) is not None:
+        while (work := self._work.get()[2]) is not None:
             if not failed:
                 failed = not self._succeeds(work)
+            self._done += 1
 
     def _succeeds(self, work: Callable[[], None]) -> bool:
         try:
             work()
         except ImportError as error:
             self._warn(f"tracking is off: {error}")
-        except (TrackerError, OSError, RuntimeError, ValueError, TypeError) as error:
+        except Exception as error:  # a tracker may raise anything; whatever it is, the run goes on
             self._warn(f"tracking stopped ({type(error).__name__}: {str(error)[:200]}); the run continues")
         else:
             return True
@@ -61,11 +83,11 @@ class Background:
 class BackgroundRun:
     """A tracker's run that is opened, written and ended in the background."""
 
-    def __init__(self, tracker: str, run: TrackedRun, warn: Callable[[str], None]) -> None:
+    def __init__(self, tracker: TrackerSettings, run: TrackedRun, warn: Callable[[str], None]) -> None:
         """Starts to open the run, or to continue it, and returns at once.
 
         Args:
-            tracker: one of `cluster.tracking.interface.TRACKERS`, other than `none`.
+            tracker: other than `none`.
             run: how the tracker shows it.
             warn: receives the text of the first failure.
         """
@@ -97,7 +119,7 @@ class BackgroundRun:
         self._background.submit(lambda: self._opened().finish())
         self._background.close()
 
-    def _open(self, tracker: str, run: TrackedRun) -> None:
+    def _open(self, tracker: TrackerSettings, run: TrackedRun) -> None:
         self._log = open_log(tracker, run)
 
     def _opened(self) -> RunLog:

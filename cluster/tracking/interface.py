@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from ecul.engine.interfaces import Record
 from ecul.errors import EculError
+from ecul.schema import Strict
 
 Tracker = Literal["none", "wandb", "wandb+checkpoint", "tensorboard"]
 TRACKERS: tuple[str, ...] = get_args(Tracker)
@@ -14,6 +15,31 @@ TRACKERS: tuple[str, ...] = get_args(Tracker)
 
 class TrackerError(EculError):
     """A tracker failed. It ends the tracking, never the run."""
+
+
+class TrackerSettings(Strict):
+    """A tracker and its settings, as the command was given them; every process of a run gets these, and never a key.
+
+    They are stored with the run, so that a resumed one is tracked in the same place.
+    """
+
+    kind: Tracker = "none"
+    """Which tracker."""
+    uid: str = ""
+    """Made anew for each run, so that one which replaces a deleted run of the same name is another one for the tracker;
+    empty = the run's folder decides."""
+    mode: str | None = None
+    """Of W&B: `online`, `offline` or `disabled`; null = online in a process that finds a key."""
+    project: str | None = None
+    """Of W&B; null = `ecul`."""
+    entity: str | None = None
+    """Of W&B; null = that of the key."""
+    group: str | None = None
+    """Of W&B, for runs of `cluster.train`; the trials of a sweep have the sweep's name."""
+    base_url: str | None = None
+    """Of a W&B server; null = the public one."""
+    directory: str | None = None
+    """Where offline files go; null = the run's folder."""
 
 
 @dataclass(frozen=True)

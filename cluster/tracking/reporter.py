@@ -1,14 +1,13 @@
 """A reporter that sends a run to an experiment tracker."""
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cluster.storage import RunFolder
 from cluster.tracking.background import BackgroundRun
-from cluster.tracking.interface import TrackedRun
+from cluster.tracking.interface import TrackedRun, TrackerSettings
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult, Record, Reporter
 from ecul.engine.run_directory import REPORT_FILE
@@ -18,12 +17,12 @@ from ecul.settings import config_tree
 class TrackingReporter(Reporter):
     """Sends metrics, pictures, the report and, if asked, the last checkpoint to a tracker, in the background."""
 
-    def __init__(self, folder: RunFolder, tracker: str, warn: Callable[[str], None]) -> None:
+    def __init__(self, folder: RunFolder, tracker: TrackerSettings, warn: Callable[[str], None]) -> None:
         """Opens nothing yet; `start` does.
 
         Args:
             folder: of the run.
-            tracker: one of `cluster.tracking.interface.TRACKERS`, other than `none`.
+            tracker: other than `none`.
             warn: receives the tracker's first failure; the run continues without tracking.
         """
         self._folder = folder
@@ -36,7 +35,7 @@ class TrackingReporter(Reporter):
         self, config: Config, provenance: Mapping[str, Any], *, epoch: int, history: Sequence[Record] = ()
     ) -> None:
         """Opens the tracker's run. On resume, sends the earlier epochs again: a killed process may not have."""
-        run = run_of(self._folder, {**config_tree(config), "provenance": dict(provenance)})
+        run = run_of(self._folder, {**config_tree(config), "provenance": dict(provenance)}, self._tracker)
         self._run = BackgroundRun(self._tracker, run, self._warn)
         for record in history:
             self._run.epoch(record)
@@ -58,9 +57,9 @@ class TrackingReporter(Reporter):
 
     def finish(self, result: FitResult) -> None:
         """Sends the checkpoint if the tracker is `wandb+checkpoint`; the final metrics follow at the end."""
-        if self._run is not None and self._tracker == "wandb+checkpoint":
+        if self._run is not None and self._tracker.kind == "wandb+checkpoint":
             self._run.checkpoint(self._folder, result.epoch)
-        self._final = {f"final/{name}": value for name, value in result.record.items()}
+        self._final = {f"final/{name}": value for name, value in result.record.items()} | {"state": "complete"}
 
     def close(self) -> None:
         """Ends the tracker's run, as failed if the training did not finish."""
@@ -69,14 +68,14 @@ class TrackingReporter(Reporter):
             run.finish({"state": "failed"} if self._final is None else self._final)
 
 
-def run_of(folder: RunFolder, config: Mapping[str, Any]) -> TrackedRun:
-    """Returns how a tracker shows the run in a folder; WANDB_DIR says where offline files go (default: the folder)."""
+def run_of(folder: RunFolder, config: Mapping[str, Any], tracker: TrackerSettings) -> TrackedRun:
+    """Returns how a tracker shows the run in a folder."""
     name = Path(folder.path).name
     return TrackedRun(
-        id=f"{name}-{hashlib.sha256(folder.uri.encode()).hexdigest()[:8]}",
+        id=f"{name}-{tracker.uid or hashlib.sha256(folder.uri.encode()).hexdigest()[:8]}",
         name=name,
-        group="",
+        group=tracker.group or "",
         kind="train",
-        directory=Path(os.environ.get("WANDB_DIR") or folder.local or Path.cwd()),
+        directory=Path(tracker.directory or folder.local or Path.cwd()),
         config=config,
     )

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cluster.tracking.interface import TrackedRun
+from cluster.tracking.interface import TrackedRun, TrackerSettings
 from ecul.engine.interfaces import Record
 
 
 class TensorBoardRun:
     """A `RunLog` of TensorBoard: an event file in the run's `tensorboard` folder."""
 
-    def __init__(self, run: TrackedRun) -> None:
+    def __init__(self, run: TrackedRun, settings: TrackerSettings) -> None:
         """Opens the event file."""
         from tensorboardX import SummaryWriter
 

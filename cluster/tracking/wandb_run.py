@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 from PIL import Image
 
-from cluster.tracking.interface import TrackedRun, TrackerError
+from cluster.tracking.interface import TrackedRun, TrackerError, TrackerSettings
 from ecul.engine.interfaces import Record
 
 log = logging.getLogger(__name__)
@@ -23,9 +23,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def wandb_mode() -> str:
-    """Returns `online`, `offline` or `disabled`: WANDB_MODE if it is set, else `online` if a key is found."""
-    if mode := os.environ.get("WANDB_MODE"):
+def wandb_mode(chosen: str | None = None) -> str:
+    """Returns `online`, `offline` or `disabled`: the chosen one, else WANDB_MODE, else `online` if a key is found."""
+    if mode := chosen or os.environ.get("WANDB_MODE"):
         return mode
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return "online"
@@ -60,20 +60,28 @@ class WandbRun:
     """
 
     @_with_our_errors
-    def __init__(self, run: TrackedRun) -> None:
+    def __init__(self, run: TrackedRun, settings: TrackerSettings) -> None:
         """Opens the run; one with a known id is continued."""
         import wandb
 
         self._wandb = wandb
-        mode = wandb_mode()
+        mode = wandb_mode(settings.mode)
+        server: dict[str, Any] = {"base_url": settings.base_url} if settings.base_url else {}
         run.directory.mkdir(parents=True, exist_ok=True)
         # Console output, code, git state and machine facts stay out: the run directory has them, and they may hold
         # secrets.
         quiet = wandb.Settings(
-            silent=True, console="off", disable_git=True, disable_code=True, x_disable_meta=True, init_timeout=30
+            silent=True,
+            console="off",
+            disable_git=True,
+            disable_code=True,
+            x_disable_meta=True,
+            init_timeout=30,
+            **server,
         )
         self._run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            project=settings.project or os.environ.get("WANDB_PROJECT", PROJECT),
+            entity=settings.entity,
             id=run.id,
             name=run.name,
             group=run.group or None,

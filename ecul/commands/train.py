@@ -35,7 +35,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains and returns 0; 130 after Ctrl-C."""
+    """Trains and returns 0; 130 after Ctrl-C or SIGTERM."""
+    from ecul.files import locked
+
+    config, folder = _resumed(args) if args.resume else _fresh(args)
+    with locked(folder, what="run"):
+        if not args.resume:
+            _check_unused(folder)
+        try:
+            return _train(config, folder, use_previous=args.use_previous)
+        except KeyboardInterrupt:
+            log.info("%s", _how_to_go_on(folder))
+            raise
+
+
+def _train(config: "Config", folder: Path, *, use_previous: bool) -> int:
     from ecul.clustering.pipeline import cluster_epoch
     from ecul.engine.checkpoints import LocalStore
     from ecul.engine.fit import fit
@@ -45,46 +59,50 @@ def run(args: argparse.Namespace) -> int:
     from ecul.report.finish import add_report
     from ecul.settings import oracle_warning
 
-    config, folder = _resumed(args) if args.resume else _fresh(args)
     options = config.runtime
-    store = LocalStore(
-        folder, keep=options.keep_checkpoints, keep_every=options.keep_every, use_previous=args.use_previous
-    )
+    store = LocalStore(folder, keep=options.keep_checkpoints, keep_every=options.keep_every, use_previous=use_previous)
     reporters: list[Reporter] = [RunDirectory(folder, progress=sys.stderr.isatty())]
     if options.profile:
         reporters.append(Profiler(lambda name, content: (folder / name).write_bytes(content)))
-    try:
-        with closing(Reporters(reporters)) as reporter:
-            result = fit(
-                config,
-                clustering_fn=partial(cluster_epoch, num_threads=config.clustering.num_threads),
-                reporter=reporter,
-                store=store,
-            )
-            if config.runtime.report:
-                add_report(folder, reporter)
-                log.info("report: %s", folder / "report.html")
-    except KeyboardInterrupt:
-        log.info("stopped; go on with: ecul train --resume %s", folder)
-        raise
+    with closing(Reporters(reporters)) as reporter:
+        result = fit(
+            config,
+            clustering_fn=partial(cluster_epoch, num_threads=config.clustering.num_threads),
+            reporter=reporter,
+            store=store,
+        )
+        if config.runtime.report:
+            add_report(folder, reporter)
+            log.info("report: %s", folder / "report.html")
     sys.stdout.write(summary_table(result.retrieval) + "\n")
     if (warning := oracle_warning(config)) is not None:
         sys.stdout.write(warning + "\n")
     return 0
 
 
-def _fresh(args: argparse.Namespace) -> "tuple[Config, Path]":
+def _how_to_go_on(folder: Path) -> str:
     from ecul.engine.checkpoints import checkpoint_files
-    from ecul.files import output_folder
+
+    files = checkpoint_files(folder)
+    if not files:
+        return "stopped before the first checkpoint: start the command again"
+    return f"stopped; the last checkpoint is {files[-1]}; go on with: ecul train --resume {folder}"
+
+
+def _check_unused(folder: Path) -> None:
+    from ecul.engine.checkpoints import checkpoint_files
+
+    if checkpoint_files(folder):
+        raise ConfigError(f"{folder} already holds a run; go on with --resume {folder}, or choose another --out")
+
+
+def _fresh(args: argparse.Namespace) -> "tuple[Config, Path]":
     from ecul.settings import load_config
 
     if not args.config:
         raise ConfigError("give --config FILE for a new run or --resume RUN_DIR to go on; shipped ones: configs/")
     config = load_config(args.config, _overrides(args))
-    folder = Path(args.out or f"runs/{datetime.now():%Y%m%d-%H%M%S}")
-    if checkpoint_files(folder):
-        raise ConfigError(f"{folder} already holds a run; go on with --resume {folder}, or choose another --out")
-    return config, output_folder(folder)
+    return config, Path(args.out or f"runs/{datetime.now():%Y%m%d-%H%M%S}")
 
 
 def _resumed(args: argparse.Namespace) -> "tuple[Config, Path]":

@@ -19,39 +19,15 @@ import torch
 
 from ecul.config import Config
 from ecul.engine.interfaces import Record
+from ecul.engine.run_files import CHECKPOINTS, STATE_FILE, checkpoint_path, kept_path
 from ecul.engine.state import check_checkpoint, checkpoint_config
 from ecul.errors import CheckpointError
 from ecul.files import replacing
 from ecul.models.backbone import DualStream, build_model
 
 log = logging.getLogger(__name__)
-CHECKPOINTS = "checkpoints"
-STATE_FILE = "state.pt"
 _RESULT_FILE = "result.json"  # written at the end of a run, see `ecul.engine.run_directory`
 _PATTERN = f"{CHECKPOINTS}/epoch_*/{STATE_FILE}"
-
-
-def checkpoint_folder(epoch: int) -> str:
-    """Returns the folder of an epoch's checkpoint, relative to the run directory."""
-    return f"{CHECKPOINTS}/epoch_{epoch:04d}"
-
-
-def checkpoint_path(epoch: int) -> str:
-    """Returns the file of an epoch's checkpoint, relative to the run directory."""
-    return f"{checkpoint_folder(epoch)}/{STATE_FILE}"
-
-
-def kept_path(epoch: int, keep_every: int | None) -> str | None:
-    """Returns the file for an epoch's checkpoint that is never removed, relative to the run directory.
-
-    Args:
-        epoch: counted from 1.
-        keep_every: `runtime.keep_every`.
-
-    Returns:
-        None where this epoch's checkpoint is not kept.
-    """
-    return f"kept/epoch_{epoch:04d}/{STATE_FILE}" if keep_every and epoch % keep_every == 0 else None
 
 
 class LocalStore:
@@ -72,7 +48,7 @@ class LocalStore:
         self._use_previous = use_previous
 
     def save(self, checkpoint: Mapping[str, Any], record: Record) -> None:
-        """Writes the checkpoint, then removes old ones; Ctrl-C waits until it is done.
+        """Writes the checkpoint, then removes old ones; Ctrl-C and SIGTERM wait until it is done.
 
         Raises:
             CheckpointError: it cannot be written; the ones before it are untouched.
@@ -152,7 +128,7 @@ def open_run(path: str | Path) -> tuple[Config, dict[str, Any]]:
     The newest one of a run that was killed may be half uploaded; then the one before is taken, with a warning.
 
     Raises:
-        CheckpointError: there is no checkpoint, or it cannot be read.
+        CheckpointError: there is no checkpoint, or none can be read.
     """
     newest = find_checkpoint(Path(path))
     if newest == Path(path) or (Path(path) / _RESULT_FILE).exists():
@@ -207,15 +183,22 @@ def _link(path: Path, other: Path) -> None:
 
 @contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Holds SIGINT back until the block is done; only the main thread can, elsewhere this does nothing."""
+    """Holds SIGINT and SIGTERM back until the block is done; only the main thread can, elsewhere this does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pending: list[Any] = []
-    before = signal.signal(signal.SIGINT, lambda *signal_arguments: pending.append(signal_arguments))
+    pending: list[tuple[int, Any]] = []
+    held = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *arguments: pending.append(arguments)) for number in held}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if pending and callable(before):
-            before(*pending[0])
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if pending:
+            number, frame = pending[0]
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+            elif handler == signal.SIG_DFL:
+                signal.raise_signal(number)

@@ -1,10 +1,21 @@
-from cluster.environment import DEFAULTS, train_variables
+import os
+import time
+
+import pytest
+
+from cluster.config import load_cluster_config
+from cluster.environment import DEFAULTS, connect, prepare, train_variables
+from ecul.errors import ConfigError
+
+SILENT = "127.0.0.1:9"  # nobody listens on the port for discarding
+START = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+HEALTH = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
 
 
 def test_a_training_in_another_process_gets_trains_own_variables_alone():
-    variables = train_variables(health_check_interval_s=0.5, start_timeout_s=30)
-    assert variables["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] == "0.5"
-    assert variables["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] == "30"
+    variables = train_variables(load_cluster_config(None, {"health_check_interval_s": 0.5, "start_timeout_s": 30}))
+    assert variables[HEALTH] == "0.5"
+    assert variables[START] == "30"
     assert variables["RAY_TRAIN_ENABLE_PRINT_PATCH"] == DEFAULTS["RAY_TRAIN_ENABLE_PRINT_PATCH"]
     # how to join the cluster is the node's business
     assert all(name.startswith("RAY_TRAIN_") for name in variables)
@@ -13,5 +24,35 @@ def test_a_training_in_another_process_gets_trains_own_variables_alone():
 def test_the_train_tab_is_filled_unless_it_is_turned_off():
     name = "RAY_TRAIN_ENABLE_STATE_TRACKING"
     for setting, expected in ((None, "1"), (True, "1"), (False, "0")):
-        variables = train_variables(health_check_interval_s=0.5, start_timeout_s=30, train_tab=setting)
+        variables = train_variables(load_cluster_config(None, {"train_tab": setting}))
         assert variables[name] == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "before", "after"),
+    [
+        ({}, None, "60"),
+        ({}, "45", "45"),
+        ({"start_timeout_s": 30}, None, "30"),
+        ({"start_timeout_s": 30}, "45", "30"),
+        ({"start_timeout_s": 60}, "45", "60"),
+        ({"num_workers": 2}, "45", "45"),
+    ],
+)
+def test_a_setting_wins_over_the_environment_and_that_over_a_default(
+    settings: dict[str, object], before: str | None, after: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv(START, raising=False)
+    if before is not None:
+        monkeypatch.setenv(START, before)
+    # as the command does: from the file, with the options on top
+    cluster = load_cluster_config(None, settings).updated({"clustering.borrow": True})
+    prepare(cluster=cluster)
+    assert os.environ[START] == after
+
+
+def test_an_address_without_a_cluster_is_one_line_at_once():
+    start = time.monotonic()
+    with pytest.raises(ConfigError, match=rf"no Ray cluster at {SILENT} \(nothing answers there: .*refused\)"):
+        connect(SILENT)
+    assert time.monotonic() - start < 5

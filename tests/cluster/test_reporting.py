@@ -1,4 +1,5 @@
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,9 +7,9 @@ import pytest
 
 from cluster.reporting import RemoteRunDirectory, add_remote_report, open_reporter
 from cluster.storage import EVENTS_FILE, RunFolder, epoch_records
+from cluster.tracking.interface import TrackerSettings
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult
-from ecul.errors import ConfigError
 
 PROVENANCE = {"dataset": "x", "num_training_images": 1, "num_test_images": 1, "device": "cpu"}
 Build = Callable[..., Config]
@@ -43,7 +44,7 @@ def test_remote_storage_keeps_what_an_earlier_process_wrote(tiny_config: Build):
 
 def test_a_report_that_cannot_be_made_is_a_warning_of_the_run(tiny_config: Build, tmp_path: Path):
     folder = RunFolder(str(tmp_path), "run")
-    with open_reporter(folder, tracker="none", profile=False) as reporter:
+    with open_reporter(folder, tracker=TrackerSettings(), profile=False) as reporter:
         reporter.start(tiny_config(), PROVENANCE, epoch=0)
         folder.write("inspection.npz", b"cut")
         add_remote_report(folder, reporter)
@@ -53,7 +54,7 @@ def test_a_report_that_cannot_be_made_is_a_warning_of_the_run(tiny_config: Build
 
 def test_starts_warnings_and_the_end_are_events(tiny_config: Build, tmp_path: Path):
     folder = RunFolder(str(tmp_path), "run")
-    with open_reporter(folder, tracker="none", profile=False) as reporter:
+    with open_reporter(folder, tracker=TrackerSettings(), profile=False) as reporter:
         reporter.start(tiny_config(), PROVENANCE, epoch=3)
         reporter.warn("careful")
         reporter.finish(FitResult(4, (), {}))
@@ -65,6 +66,9 @@ def test_starts_warnings_and_the_end_are_events(tiny_config: Build, tmp_path: Pa
     ]
 
 
-def test_an_unknown_tracker_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="unknown tracker 'mlflow'"):
-        open_reporter(RunFolder(str(tmp_path), "run"), tracker="mlflow", profile=False).__enter__()
+def test_the_local_copy_of_a_remote_run_is_removed(tiny_config: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with open_reporter(RunFolder("memory://copies", "run"), tracker=TrackerSettings(), profile=False) as reporter:
+        reporter.start(tiny_config(), PROVENANCE, epoch=0)
+        assert [path.name.startswith("ecul-scratch-run-") for path in tmp_path.iterdir()] == [True]
+    assert not list(tmp_path.iterdir())

@@ -3,8 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster.storage import EVENTS_FILE, SETTINGS_FILE, SNAPSHOT_FILE, RunFolder, read_settings, resolve_storage
-from ecul.errors import CheckpointError, ConfigError
+from cluster.storage import (
+    EVENTS_FILE,
+    SNAPSHOT_FILE,
+    RunFolder,
+    record_event,
+    resolve_storage,
+)
+from ecul.errors import ConfigError
 
 
 def test_paths_become_absolute_and_uris_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -28,7 +34,7 @@ def test_files_are_written_and_read_back(tmp_path: Path):
 def test_events_are_added_line_by_line(tmp_path: Path, storage: str):
     folder = RunFolder(storage.format(path=tmp_path), "run")
     for number in range(3):
-        folder.append(EVENTS_FILE, {"event": "x", "number": number})
+        record_event(folder, "x", number=number)
     lines = (folder.read(EVENTS_FILE) or b"").decode().splitlines()
     assert [json.loads(line)["number"] for line in lines] == [0, 1, 2]
 
@@ -38,9 +44,28 @@ def test_a_storage_of_no_known_kind_is_refused():
         RunFolder("nowhere://x", "run")
 
 
-def test_a_run_that_is_not_there_cannot_be_resumed(tmp_path: Path):
-    with pytest.raises(CheckpointError, match=f"{SETTINGS_FILE} is missing"):
-        read_settings(RunFolder(str(tmp_path), "run"))
+@pytest.mark.parametrize("storage", ["{path}", "memory://exclusive"])
+def test_a_file_is_created_once(tmp_path: Path, storage: str):
+    folder = RunFolder(storage.format(path=tmp_path), "run")
+    folder.create("claims/1.json", b"one")
+    with pytest.raises(FileExistsError):
+        folder.create("claims/1.json", b"two")
+    assert folder.read("claims/1.json") == b"one"
+    assert folder.names("claims") == ["1.json"]
+    folder.remove("claims/1.json", "claims/absent")
+    assert not folder.exists()
+
+
+def test_an_event_that_cannot_be_written_is_logged_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def stale(self: RunFolder, name: str, text: str) -> None:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(RunFolder, "append", stale)
+    record_event(RunFolder(str(tmp_path), "run"), "worker_failed", rank=1)
+    assert "Stale file handle" in caplog.text
+    assert '"rank": 1' in caplog.text
 
 
 def snapshot(*names: str) -> bytes:

@@ -1,9 +1,13 @@
 import argparse
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from cluster.submit import build_parser, job_command, runtime_env
+from cluster import submit
+from cluster.submit import build_parser, follow, job_command, runtime_env
 from cluster.upload import check_upload, upload_files
 from ecul.errors import ConfigError
 
@@ -20,8 +24,11 @@ def test_the_command_stands_after_two_dashes():
     assert args.follow
 
 
-def test_a_configuration_alone_is_trained():
-    assert job_command(parsed("--config", "c.yaml")) == ["python", "-m", "cluster.train", "--config", "c.yaml"]
+def test_a_configuration_is_trained_into_a_storage_that_stays():
+    train = ["python", "-m", "cluster.train", "--config", "c.yaml", "--storage", "/shared/runs"]
+    assert job_command(parsed("--config", "c.yaml", "--storage", "/shared/runs")) == train
+    with pytest.raises(ConfigError, match="go together"):
+        job_command(parsed("--config", "c.yaml"))
 
 
 @pytest.mark.parametrize("arguments", [(), ("--config", "c.yaml", "--", "ls")])
@@ -31,11 +38,83 @@ def test_neither_or_both_is_refused(arguments: tuple[str, ...]):
 
 
 def test_variables_reach_the_job_but_secrets_do_not():
-    environment = runtime_env(parsed("--env", "A=1=2", "--env", "B=", "--", "ls"))
-    assert environment["env_vars"] == {"PYTHONUNBUFFERED": "1", "A": "1=2", "B": ""}
-    for text, complaint in (("A", "not NAME=VALUE"), ("WANDB_API_KEY=x", "use the cluster's secrets")):
-        with pytest.raises(ConfigError, match=complaint):
-            runtime_env(parsed("--env", text, "--", "ls"))
+    environment = runtime_env(parsed("--env", "A=1=2", "--env", "B=", "--env", "TOKENIZERS_PARALLELISM=no", "--", "ls"))
+    assert environment["env_vars"] == {"PYTHONUNBUFFERED": "1", "A": "1=2", "B": "", "TOKENIZERS_PARALLELISM": "no"}
+    with pytest.raises(ConfigError, match="not NAME=VALUE"):
+        runtime_env(parsed("--env", "A", "--", "ls"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "WANDB_API_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "HF_TOKEN",
+        "apikey",
+        "PGPASSWD",
+        "DB_PASSWORD",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+    ],
+)
+def test_secrets_are_refused(name: str):
+    with pytest.raises(ConfigError, match="use the cluster's secrets"):
+        runtime_env(parsed("--env", f"{name}=x", "--", "ls"))
+
+
+class Server:
+    """A job server behind a connection that drops: each call takes the next of a list of outcomes."""
+
+    def __init__(self, *looks: tuple[str, Exception | None], states: list[Any], code: int = 0) -> None:
+        self._looks, self._states, self._code = list(looks), states, code
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        text, error = self._looks.pop(0)
+        for line in text.splitlines(keepends=True):
+            yield line
+        if error is not None:
+            raise error
+
+    def get_job_status(self, job: str) -> Any:
+        state = self._states.pop(0)
+        if isinstance(state, Exception):
+            raise state
+        return SimpleNamespace(is_terminal=lambda: state != "RUNNING")
+
+    def get_job_info(self, job: str) -> Any:
+        return SimpleNamespace(status="FAILED" if self._code else "SUCCEEDED", driver_exit_code=self._code, message="")
+
+
+def test_following_connects_again_and_shows_each_line_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pauses: list[float] = []
+    monkeypatch.setattr(submit, "time", SimpleNamespace(sleep=pauses.append))
+    dropped = RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
+    server = Server(
+        ("one\n", dropped),
+        ("one\ntwo\n", OSError("Cannot connect to host")),
+        ("", OSError("Cannot connect to host")),
+        ("one\ntwo\nthree\n", None),
+        ("one\ntwo\nthree\nfour\n", None),
+        ("one\ntwo\nthree\nfour\n", None),
+        states=["RUNNING", ConnectionError("refused"), "FAILED", "FAILED"],
+        code=7,
+    )
+    assert follow(server, "job") == 7
+    printed = capsys.readouterr()
+    assert printed.out == "one\ntwo\nthree\nfour\n"
+    assert printed.err.count("trying again") == 4
+    assert pauses[:3] == [1.0, 2.0, 4.0]
+
+
+def test_a_job_that_nobody_knows_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(submit, "time", SimpleNamespace(sleep=lambda seconds: None))
+    unknown = RuntimeError("Request failed with status code 404: Job job does not exist")
+    with pytest.raises(ConfigError, match="cannot be followed"):
+        follow(Server(("", OSError("gone")), ("", unknown), states=[]), "job")
+    with pytest.raises(BrokenPipeError):  # `| head`
+        follow(Server(("", BrokenPipeError()), states=[]), "job")
 
 
 def test_a_large_folder_is_refused_with_its_largest_files(tmp_path: Path):

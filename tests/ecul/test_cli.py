@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from ecul.cli import COMMANDS, main
 from ecul.config import Config
 from ecul.data import images
 from ecul.data.synthetic import synthesize
+from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
 from ecul.settings import config_tree
 
 
@@ -153,6 +157,29 @@ def test_a_finished_run_is_not_overwritten_and_resumes_to_itself(
     assert main(["train", "--resume", str(run)]) == 0
     assert json.loads((run / "result.json").read_text())["protocols"] == json.loads(before)["protocols"]
     assert main(["train", "--resume", str(run), "--set", "seed=3"]) == 2
+
+
+def test_a_running_training_keeps_its_folder_and_on_sigterm_says_how_to_go_on(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "run"
+    train = ["train", "--config", str(config_file), "--out", str(folder), "--set", "stages.united=500"]
+    with (tmp_path / "printed").open("w") as printed:
+        running = subprocess.Popen([sys.executable, "-m", "ecul.cli", *train], stderr=printed)
+    while not (folder / "checkpoints" / "epoch_0002").is_dir():
+        assert running.poll() is None, (tmp_path / "printed").read_text()
+        time.sleep(0.05)
+    for again in (train, ["train", "--resume", str(folder)]):
+        assert main(again) == 2
+        assert f"is in use by process {running.pid} on " in capsys.readouterr().err
+    running.terminate()
+    assert running.wait(60) == 130
+    said, last = (tmp_path / "printed").read_text().splitlines()[-2:]
+    newest = find_checkpoint(folder)
+    assert said == f"stopped; the last checkpoint is {newest}; go on with: ecul train --resume {folder}"
+    assert last == "ecul train: interrupted"
+    trained = len((folder / "metrics.jsonl").read_text().splitlines()) - 1  # without the evaluation before epoch 1
+    assert read_checkpoint(newest)["epoch"] in (trained, trained - 1)
 
 
 def test_pretraining_writes_weights_that_training_takes(config_file: Path, tmp_path: Path):

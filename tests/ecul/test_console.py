@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -29,6 +30,27 @@ def test_an_interrupt_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]):
 
     assert run_command("name", work) == EXIT_INTERRUPTED
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("background", [False, True])  # a shell's background process ignores Ctrl-C, but not SIGTERM
+def test_sigterm_is_an_interrupt(number: signal.Signals, background: bool):
+    program = (
+        "import sys, time; from ecul.console import run_command\n"
+        "def work():\n    print('works', flush=True)\n    time.sleep(3)\n    return 7\n"
+        "sys.exit(run_command('name', work))"
+    )
+    ignore = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if background else None
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ignore
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "works\n"
+    process.send_signal(number)
+    _, printed = process.communicate(timeout=60)
+    ignored = background and number == signal.SIGINT
+    assert process.returncode == (7 if ignored else EXIT_INTERRUPTED)
+    assert printed == ("" if ignored else "name: interrupted\n")
 
 
 def test_errors_of_the_program_are_not_hidden():

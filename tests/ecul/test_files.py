@@ -1,4 +1,9 @@
 import io
+import os
+import re
+import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -6,8 +11,8 @@ import numpy as np
 import pytest
 
 from ecul.data.synthetic.plan import plan_from_counts
-from ecul.errors import DataError
-from ecul.files import output_file, output_folder, read_npz, replacing, write_atomically
+from ecul.errors import ConfigError, DataError
+from ecul.files import locked, output_file, output_folder, read_npz, replacing, write_atomically
 from tune.trials.bank import load_bank
 
 
@@ -24,6 +29,39 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path):
         _write_half(path)
     assert path.read_text() == "old"
     assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_belongs_to_one_process_until_that_is_gone_however_it_ends(tmp_path: Path):
+    program = (
+        "import sys, time; from pathlib import Path; from ecul.files import locked\n"
+        "with locked(Path(sys.argv[1]), what='x'):\n    print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    refused = rf"^run {re.escape(str(tmp_path))} is in use by process {holder.pid} on \S+; wait for its end"
+    with pytest.raises(ConfigError, match=refused), locked(tmp_path, what="run"):
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    holder.stdout.close()
+    with locked(tmp_path, what="run"):
+        assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
+
+
+def test_a_folder_that_was_made_for_a_lock_and_stayed_empty_is_removed(tmp_path: Path):
+    for written in (False, True):
+        folder = tmp_path / "new"
+        with locked(folder, what="run"):
+            if written:
+                (folder / "a.txt").touch()
+        assert folder.is_dir() is written
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="is a file, expected a folder"), locked(tmp_path / "file", what="run"):
+        pass
 
 
 def test_needed_and_optional_arrays_are_read_and_no_others(tmp_path: Path):

@@ -12,6 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.config import ClusterConfig
 from cluster.environment import train_variables
 from cluster.storage import RunFolder
+from cluster.tracking.interface import TrackerSettings
 from ecul.config import Config
 from ecul.errors import EculError, TrainingError
 from ecul.settings import config_tree
@@ -35,7 +36,7 @@ class FullSettings:
         base: configuration that trials change.
         cluster: how each trial is laid over the cluster.
         storage: folder or URI of the trials' runs, seen by all nodes.
-        tracker: experiment tracker of each trial.
+        tracker: experiment tracker of each trial, with the settings of the sweep's command.
         objectives: names of the metrics; an epoch without one of them is not reported.
         first_epoch: the epoch of the warm start, 0 without one.
         trial_hours: longest training of a trial; None for no limit.
@@ -44,7 +45,7 @@ class FullSettings:
     base: Config
     cluster: ClusterConfig
     storage: str
-    tracker: str
+    tracker: TrackerSettings
     objectives: tuple[str, ...]
     first_epoch: int = 0
     trial_hours: float | None = None
@@ -146,11 +147,7 @@ def start_training(config: Config, name: str, settings: FullSettings) -> ray.Obj
         settings: what all trials share.
     """
     here = ray.get_runtime_context()
-    variables = train_variables(
-        health_check_interval_s=settings.cluster.health_check_interval_s,
-        start_timeout_s=settings.cluster.start_timeout_s,
-        train_tab=settings.cluster.train_tab,
-    )
+    variables = train_variables(settings.cluster)
     task = ray.remote(_train).options(
         num_cpus=0,
         max_retries=0,
@@ -165,5 +162,5 @@ def _train(config: Config, name: str, settings: FullSettings) -> None:
 
     trainer = build_trainer(config, settings.cluster, name=name, storage=settings.storage)
     RunFolder(settings.storage, name).drop_broken_snapshot()
-    with contextlib.suppress(SystemExit):  # how Ray Train leaves once a cancelled run has freed its workers
+    with contextlib.suppress(KeyboardInterrupt):  # a cancelled run, whose workers are free now
         run(trainer)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.storage import RunFolder
 from cluster.tracking.background import BackgroundRun
-from cluster.tracking.interface import TrackedRun
+from cluster.tracking.interface import TrackedRun, TrackerSettings
 from cluster.tracking.registry import is_tracked
 from ecul.engine.interfaces import Record
 
@@ -21,16 +21,16 @@ class TrialTracker:
     It lives in the trial's process and not in a worker: a worker may be killed before it could send anything.
     """
 
-    def __init__(self, tracker: str, folder: RunFolder, config: Mapping[str, Any]) -> None:
+    def __init__(self, tracker: TrackerSettings, folder: RunFolder, config: Mapping[str, Any]) -> None:
         """Opens the trial's run in the background.
 
         Args:
-            tracker: one of `cluster.tracking.interface.TRACKERS`.
+            tracker: of the sweep, with the settings of its command.
             folder: of the trial: SWEEP/trials/KEY.
             config: of the trial.
         """
         self._folder = folder
-        self._checkpoint = tracker == "wandb+checkpoint"
+        self._checkpoint = tracker.kind == "wandb+checkpoint"
         run = tracked_run(Path(folder.root).parent, folder.name, kind="trial", config=config)
         self._run = BackgroundRun(tracker, run, log.warning) if is_tracked(tracker) else None
         self._last: Record = {}

@@ -13,8 +13,8 @@ from cluster.reporting import open_reporter
 from cluster.storage import RunFolder
 from cluster.tracking import background
 from cluster.tracking.background import Background
-from cluster.tracking.interface import TRACKERS, TrackedRun, TrackerError
-from cluster.tracking.registry import OPENERS, is_tracked
+from cluster.tracking.interface import TRACKERS, TrackedRun, TrackerError, TrackerSettings
+from cluster.tracking.registry import OPENERS, is_tracked, tracker_settings
 from cluster.tracking.reporter import TrackingReporter, run_of
 from cluster.tracking.wandb_run import WandbRun, wandb_mode
 from ecul.engine.interfaces import FitResult
@@ -24,12 +24,21 @@ from tests.cluster.tracking.wandb_files import offline_runs
 
 PROVENANCE = {"dataset": "x", "num_training_images": 1, "num_test_images": 1, "device": "cpu"}
 EPOCHS = [{"epoch": float(epoch), "stage": 1.0, "seconds/train": 1.0, "loss/total": 1.0} for epoch in (1, 2)]
+WANDB, NONE = TrackerSettings(kind="wandb"), TrackerSettings()
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture
 def wandb_home(tmp_path, monkeypatch):
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_RUN_GROUP", "WANDB_DIR"):
+    for name in (
+        "WANDB_MODE",
+        "WANDB_API_KEY",
+        "WANDB_RUN_GROUP",
+        "WANDB_DIR",
+        "WANDB_PROJECT",
+        "WANDB_ENTITY",
+        "WANDB_BASE_URL",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
@@ -48,7 +57,7 @@ def service():
 def drive(folder, tracker, config, epochs=2):
     """Reports a whole run to a tracker and returns the warnings."""
     warnings = []
-    reporter = TrackingReporter(folder, tracker, warnings.append)
+    reporter = TrackingReporter(folder, TrackerSettings.model_validate({"kind": tracker}), warnings.append)
     reporter.start(config, {"dataset": "x"}, epoch=0)
     for epoch in range(1, epochs + 1):
         reporter.progress(epoch, 1, 1)
@@ -82,13 +91,14 @@ def test_a_run_is_kept_offline_without_a_key_and_reads_back(wandb_home, tiny_con
     assert [artifact_type(record) for record in run["artifacts"]] == ["report"]
     assert run["axes"] == {"*": "epoch"}
     assert run["summary"]["final/evaluation/map"] == 0.5
+    assert run["summary"]["state"] == "complete"
 
 
 def test_a_training_that_failed_keeps_its_epochs_and_a_resumed_one_sends_them_again(wandb_home, tiny_config, caplog):
     folder = RunFolder(str(wandb_home), "run")
 
     def fail():
-        with open_reporter(folder, tracker="wandb", profile=False) as reporter:
+        with open_reporter(folder, tracker=WANDB, profile=False) as reporter:
             reporter.start(tiny_config(), PROVENANCE, epoch=0)
             reporter.epoch(EPOCHS[0])
             raise TrainingError("no")
@@ -103,7 +113,7 @@ def test_a_training_that_failed_keeps_its_epochs_and_a_resumed_one_sends_them_ag
         file.unlink()
 
     caplog.set_level("INFO")
-    with open_reporter(folder, tracker="wandb", profile=False) as reporter:
+    with open_reporter(folder, tracker=WANDB, profile=False) as reporter:
         reporter.start(tiny_config(), PROVENANCE, epoch=1, history=reporter.history(1))
         reporter.epoch(EPOCHS[1])
     (resumed,) = offline_runs(folder.local).values()
@@ -134,13 +144,51 @@ def test_no_key_is_left_in_any_file(wandb_home, tiny_config, monkeypatch, caplog
     assert KEY not in caplog.text
 
 
-def test_the_name_is_the_folders_and_the_place_of_offline_files_can_be_set(wandb_home, monkeypatch):
-    monkeypatch.setenv("WANDB_DIR", str(wandb_home / "there"))
-    first, second = (run_of(RunFolder(str(wandb_home / name), "00001"), {}) for name in ("a", "b"))
+def test_a_run_has_the_name_of_its_folder_and_an_id_of_its_own(wandb_home):
+    first, second = (run_of(RunFolder(str(wandb_home / name), "00001"), {}, WANDB) for name in ("a", "b"))
     assert (first.group, first.kind, first.name) == ("", "train", "00001")
-    assert first.directory == wandb_home / "there"
+    assert first.directory == wandb_home / "a" / "00001"
     assert first.id != second.id
-    assert first.id == run_of(RunFolder(str(wandb_home / "a"), "00001"), {}).id
+    assert first.id == run_of(RunFolder(str(wandb_home / "a"), "00001"), {}, WANDB).id
+    anew = run_of(RunFolder(str(wandb_home / "a"), "00001"), {}, TrackerSettings(kind="wandb", uid="0a1b2c3d"))
+    assert anew.id == "00001-0a1b2c3d"
+
+
+def test_settings_come_from_the_commands_environment_and_survive_a_resume(wandb_home, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    for name, value in {"MODE": "offline", "PROJECT": "p", "ENTITY": "e", "RUN_GROUP": "g", "DIR": "there"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.chdir(wandb_home)
+    begun = tracker_settings("wandb", TrackerSettings(uid="1"))
+    assert begun == TrackerSettings(
+        kind="wandb", uid="1", mode="offline", project="p", entity="e", group="g", directory=str(wandb_home / "there")
+    )
+    assert KEY not in begun.model_dump_json()
+    for name in ("MODE", "PROJECT", "ENTITY", "RUN_GROUP", "DIR"):
+        monkeypatch.delenv(f"WANDB_{name}")
+    stored = TrackerSettings.model_validate_json(begun.model_dump_json())
+    assert tracker_settings(None, stored) == begun
+    monkeypatch.setenv("WANDB_PROJECT", "q")
+    changed = tracker_settings("tensorboard", stored)
+    assert (changed.kind, changed.project, changed.entity) == ("tensorboard", "q", "e")
+    with pytest.raises(ConfigError, match="unknown tracker"):
+        tracker_settings("mlflow")
+
+
+def test_a_worker_uses_the_settings_that_it_was_handed_and_not_its_own_environment(
+    wandb_home, monkeypatch, tiny_config
+):
+    folder = RunFolder(str(wandb_home), "run")
+    monkeypatch.setenv("WANDB_MODE", "online")  # of the worker's node
+    monkeypatch.setenv("WANDB_PROJECT", "of-the-node")
+    handed = TrackerSettings(kind="wandb", mode="offline", project="p", group="g", directory=str(wandb_home / "there"))
+    with open_reporter(folder, tracker=handed, profile=False) as reporter:
+        reporter.start(tiny_config(), PROVENANCE, epoch=0)
+        reporter.epoch(EPOCHS[0])
+        reporter.finish(FitResult(1, (), {}))
+    (run,) = offline_runs(wandb_home / "there").values()
+    assert run["ended"]
+    assert (run["project"], run["group"]) == ("p", "g")
 
 
 @pytest.mark.parametrize(
@@ -169,28 +217,31 @@ def test_every_tracker_but_none_can_be_opened():
 
 
 def test_none_and_disabled_track_nothing(monkeypatch):
-    assert not is_tracked("none")
-    assert is_tracked("tensorboard")
+    assert not is_tracked(NONE)
+    assert is_tracked(TrackerSettings(kind="tensorboard"))
+    assert not is_tracked(TrackerSettings(kind="wandb", mode="disabled"))
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert not is_tracked("wandb")
-    with pytest.raises(ConfigError, match="unknown tracker"):
-        is_tracked("mlflow")
+    assert not is_tracked(WANDB)
+    assert is_tracked(TrackerSettings(kind="wandb", mode="offline"))
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), RuntimeError("service died"), ImportError("no wandb")])
+@pytest.mark.parametrize(
+    "error", [OSError("disk full"), RuntimeError("service died"), ImportError("no wandb"), KeyError("a bug of wandb")]
+)
 def test_a_tracker_that_fails_is_reported_once_and_the_run_continues(wandb_home, tiny_config, monkeypatch, error):
     def broken(tracker, run):
         raise error
 
     monkeypatch.setattr(background, "open_log", broken)
     folder = RunFolder(str(wandb_home), "run")
-    with open_reporter(folder, tracker="wandb", profile=False) as reporter:
+    with open_reporter(folder, tracker=WANDB, profile=False) as reporter:
         reporter.start(tiny_config(), PROVENANCE, epoch=0)
         for epoch in range(1, 6):
             reporter.epoch(EPOCHS[0] | {"epoch": float(epoch)})
         reporter.finish(FitResult(5, (), {}))
     (warning,) = (folder.local / "warnings.log").read_text().splitlines()
     assert str(error) in warning
+    assert ("tracking is off" if isinstance(error, ImportError) else "tracking stopped") in warning
     events = [json.loads(line)["event"] for line in folder.read("events.jsonl").splitlines()]
     assert sorted(events) == ["finished", "training", "warning"]
     assert len(reporter.history(5)) == 5
@@ -206,10 +257,10 @@ def test_wandbs_own_errors_are_failures_too(wandb_home, monkeypatch):
     monkeypatch.setattr(wandb, "init", unreachable)
     run = TrackedRun(id="1", name="run", group="", kind="train", directory=wandb_home)
     with pytest.raises(TrackerError, match="CommError: network"):
-        WandbRun(run)
+        WandbRun(run, WANDB)
     warnings = []
     work = Background(warnings.append)
-    work.submit(lambda: WandbRun(run))
+    work.submit(lambda: WandbRun(run, WANDB))
     assert work.close()
     assert "network" in warnings[0]
 
@@ -222,7 +273,7 @@ def test_a_tracker_that_hangs_is_left_behind(wandb_home, tiny_config, monkeypatc
         raise OSError("too late")
 
     monkeypatch.setattr(background, "open_log", hang)
-    monkeypatch.setattr(background, "_CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(background, "_STALL_SECONDS", 0.2)
     start = time.monotonic()
     warnings = drive(RunFolder(str(wandb_home), "run"), "wandb", tiny_config())
     assert time.monotonic() - start < 5

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def offline_runs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Returns by run id: config, group, job type, all history rows, final summary, and whether the run ended."""
+    """Returns by run id: config, project, group, job type, history, final summary, and whether the run ended."""
     found: dict[str, dict[str, Any]] = {}
     for file in sorted((folder / "wandb").glob("offline-run-*/run-*.wandb")):
         entries = records(file)
@@ -20,6 +20,7 @@ def offline_runs(folder: Path) -> dict[str, dict[str, Any]]:
         metrics = [entry["metric"] for entry in entries if entry["type"] == "metric"]
         found[run["run_id"]] = {
             "config": run["config"]["update"],
+            "project": run.get("project"),
             "group": run.get("run_group"),
             "job_type": run.get("job_type"),
             "history": [record["history"]["item"] for record in entries if record["type"] == "history"],

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ecul.config import Config
+from ecul.console import interrupt_on_sigterm
 from ecul.engine.checkpoints import LocalStore, find_checkpoint, network_of, open_run, read_checkpoint
 from ecul.engine.state import TrainState
 from ecul.errors import CheckpointError
@@ -72,18 +73,41 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path):
     assert (store.load() or {})["epoch"] == 1
 
 
-def test_an_interrupt_waits_until_the_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_until_the_checkpoint_is_written(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     save = torch.save
+    before = signal.getsignal(signal.SIGTERM)
+    interrupt_on_sigterm()
 
     def interrupted(*arguments: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         save(*arguments)
 
     monkeypatch.setattr(torch, "save", interrupted)
     store = LocalStore(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        store.save(checkpoint(1), {})
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            store.save(checkpoint(1), {})
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert (store.load() or {})["epoch"] == 1
+
+
+def test_a_run_whose_newest_checkpoint_was_cut_is_opened_at_the_one_before(
+    tiny_config: Callable[..., Config], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    model = build_model("small")
+    optimizer = torch.optim.Adam(model.parameters())
+    for epoch in (1, 2):
+        LocalStore(tmp_path).save(TrainState(model, optimizer, epoch=epoch).checkpoint(tiny_config()), {})
+    newest = find_checkpoint(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:5000])
+    assert open_run(tmp_path)[1]["epoch"] == 1
+    assert "epoch_0002" in caplog.text
+    with pytest.raises(CheckpointError, match="truncated"):
+        open_run(newest)
 
 
 def test_a_run_is_opened_with_its_configuration_and_network(tiny_config: Callable[..., Config], tmp_path: Path):

@@ -5,6 +5,7 @@ import pytest
 import ray
 
 from cluster.config import parse_cluster_config
+from cluster.tracking.interface import TrackerSettings
 from ecul.errors import TrainingError
 from tune.trials import full
 from tune.trials.result import is_finished
@@ -38,7 +39,7 @@ def recorder(monkeypatch):
 def test_a_trials_training_gets_the_settings_of_its_cluster_file_and_stays_with_the_trial(recorder, tiny_config):
     cluster = parse_cluster_config({"health_check_interval_s": 0.7, "start_timeout_s": 33})
     settings = full.FullSettings(
-        base=tiny_config(), cluster=cluster, storage="/runs", tracker="none", objectives=("validation_map",)
+        base=tiny_config(), cluster=cluster, storage="/runs", tracker=TrackerSettings(), objectives=("validation_map",)
     )
     assert full.start_training(tiny_config(), "00000", settings) == "reference"
     variables = recorder.options_given["runtime_env"]["env_vars"]
@@ -60,7 +61,7 @@ def trial(tmp_path, monkeypatch, tiny_config):
         base=tiny_config(),
         cluster=parse_cluster_config({}),
         storage=str(tmp_path),
-        tracker="none",
+        tracker=TrackerSettings(),
         objectives=("validation_map",),
         trial_hours=1e-9,
     )

@@ -1,0 +1,139 @@
+"""The life of a run's command on a real cluster: interrupted, started twice, kept waiting, and failing for good."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import ray
+
+from cluster.config import ClusterConfig
+from cluster.guard import RunGuard
+from cluster.storage import RunFolder
+from cluster.trainer import build_trainer, run
+from ecul.config import Config
+from ecul.errors import TrainingError
+from ecul.settings import config_tree
+from tests.with_ray import faults
+from tests.with_ray.runs import SmallCluster, events
+
+faults.by_value()
+REPOSITORY = Path(__file__).parents[2]
+
+
+def command(cluster: SmallCluster, *arguments: str) -> subprocess.Popen[str]:
+    """Starts `cluster.train` as a user does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cluster.train", "--address", cluster.address, *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **cluster.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_living_run_keeps_its_name_and_sigterm_says_how_to_go_on(
+    ray_cluster: SmallCluster, frozen_config: Config, tmp_path: Path
+):
+    (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
+    new = ["--config", str(tmp_path / "config.json"), "--cpu", "--storage", str(tmp_path), "--name", "run"]
+    new += ["--set", "stages.united=500", "--cluster-set", "clustering.borrow=false"]
+    first = command(ray_cluster, *new)
+    folder = tmp_path / "run"
+    deadline = time.monotonic() + 240
+    while not (folder / "checkpoints" / "epoch_0002" / "state.pt").exists():
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    second = command(ray_cluster, "--resume", "run", "--storage", str(tmp_path))
+    _, refused = second.communicate(timeout=120)
+    assert second.returncode == 2
+    assert f"is being trained by process {first.pid} on " in refused
+    assert len(refused.splitlines()) == 1
+
+    first.send_signal(signal.SIGTERM)
+    _, printed = first.communicate(timeout=120)
+    assert first.returncode == 130
+    said, last = printed.splitlines()[-2:]
+    assert said.startswith(f"stopped; the last checkpoint is {folder}/checkpoints/epoch_")
+    assert said.endswith(
+        f"go on with: python -m cluster.train --resume run --storage {tmp_path} --address {ray_cluster.address}"
+    )
+    assert last == "cluster.train: interrupted"
+    deadline = time.monotonic() + 60  # its workers are free
+    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+    shorter = ["--set", "stages.united=1", "--set", "evaluation.every=0"]  # nothing is left to train
+    again = command(ray_cluster, *new, *shorter, "--resume-or-start")
+    _, printed = again.communicate(timeout=240)
+    assert again.returncode == 0, printed
+    assert events(folder)[-1]["event"] == "finished"
+    assert json.loads((folder / "claims" / "000002.beat").read_text())["released"]
+
+
+def test_a_mistake_in_the_clustering_ends_the_run_at_once_with_its_cause(
+    ray_cluster: SmallCluster, small: Callable[..., ClusterConfig], frozen_config: Config, tmp_path: Path
+):
+    def mistake(marker: Path) -> None:
+        raise ValueError("features row 7 has norm 0; normalise the rows to length 1")
+
+    trainer = build_trainer(frozen_config, small({"num_workers": 2}), name="run", storage=str(tmp_path))
+    trainer.train_loop_per_worker = faults.with_faults(faults.in_clustering(tmp_path / "marker", mistake))
+    with pytest.raises(TrainingError, match=r"^the clustering failed: ValueError: features row 7 has norm 0") as raised:
+        run(trainer)
+    assert "\n" not in str(raised.value)
+    told = events(tmp_path / "run")
+    assert [event["event"] for event in told].count("training") == 1
+    assert "ValueError: features row 7" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_an_error_that_comes_back_at_once_ends_the_run_whatever_the_budget(
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("cluster.failures._MOST_STUCK", 1)  # the budget is made here and sent to the controller
+    trainer = build_trainer(frozen_config, small({"max_failures": -1}), name="run", storage=str(tmp_path))
+    marker = tmp_path / "tried"
+    error = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of 23 GiB")
+    trainer.train_loop_per_worker = faults.with_faults(faults.fail_in_step(marker, error, epoch=1))
+    with pytest.raises(TrainingError, match=r"2 attempts in a row failed .* RuntimeError: CUDA out of memory\."):
+        run(trainer)
+    assert marker.read_text() == "xx"
+
+
+def test_a_busy_cluster_is_waited_for_with_a_word_and_not_for_ever(
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    frozen_config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    @ray.remote(num_cpus=int(ray.cluster_resources()["CPU"]))
+    class Other:
+        def here(self) -> None:
+            """Has its resources."""
+
+    other = Other.remote()
+    ray.get(other.here.remote())
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "3")
+    cluster = small({"busy_timeout_s": 5})
+    trainer = build_trainer(frozen_config, cluster, name="run", storage=str(tmp_path))
+    trainer.run_config.callbacks = [RunGuard(RunFolder(str(tmp_path), "run"), cluster, first_notice_s=2)]
+    try:
+        with pytest.raises(TrainingError, match=r"busy_timeout_s=5 s for 1 workers of 1 CPU; free now: 0 of 12 CPU"):
+            run(trainer)
+    finally:
+        ray.kill(other)
+    waiting = [event for event in events(tmp_path / "run") if event["event"] == "waiting"]
+    assert [event["state"].partition(";")[0] for event in waiting] == ["1 workers of 1 CPU"]
