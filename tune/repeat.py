@@ -13,7 +13,8 @@ from cluster.gpus import hide_all_gpus
 from cluster.tracking.interface import TRACKERS
 from ecul.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, Parser, run_command
 from ecul.errors import ConfigError
-from tune.folder import locked, sweep_folder
+from ecul.files import locked
+from tune.folder import sweep_folder
 
 if TYPE_CHECKING:
     from cluster.config import ClusterConfig
@@ -68,7 +69,7 @@ def _repeat(args: argparse.Namespace) -> int:
     stored = _stored(folder) if args.resume else {}
     runs = _stored_runs(stored) if args.resume else _new_runs(args)
     cluster, tracker = _cluster(args, stored), stored.get("tracker", args.tracker or "none")
-    with locked(folder):
+    with locked(folder, what="repetition"):
         if not args.resume:
             _write_plan(folder, runs, cluster, tracker)
         done = {outcome.run.key for outcome in read_outcomes(runs, folder / "trials")}
@@ -148,6 +149,7 @@ def _train(
 ) -> None:
     """Trains on the cluster that it joins; failures are written down as they happen."""
     from cluster.config import local_defaults
+    from cluster.tracking.registry import tracker_settings
     from cluster.trainer import fitted, living_nodes
     from ecul.files import write_atomically
     from tune.concurrency import full_concurrency
@@ -165,7 +167,7 @@ def _train(
         base=runs[0].config,
         cluster=local_defaults(cluster, at_once=at_once) if local else cluster,
         storage=str(folder / "trials"),
-        tracker=tracker,
+        tracker=tracker_settings(tracker),
         objectives=(),
     )
     failed = _failed(folder)
