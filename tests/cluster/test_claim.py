@@ -131,7 +131,7 @@ class Replacing(RunFolder):
 
 @pytest.mark.parametrize("kind", [RunFolder, Replacing])
 def test_of_many_that_start_at_once_one_gets_the_run(tmp_path: Path, kind: type[RunFolder], monkeypatch):
-    monkeypatch.setattr(claim, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(claim, "SILENCE_SECONDS", 10.0)
     ready, done, outcomes = threading.Barrier(8), threading.Event(), []
 
     def start(number: int) -> None:
