@@ -131,7 +131,7 @@ def test_a_busy_cluster_is_waited_for_with_a_word_and_not_for_ever(
     trainer = build_trainer(frozen_config, cluster, name="run", storage=str(tmp_path))
     trainer.run_config.callbacks = [RunGuard(RunFolder(str(tmp_path), "run"), cluster, first_notice_s=2)]
     try:
-        with pytest.raises(TrainingError, match=r"busy_timeout_s=5 s for 1 workers of 1 CPU; free now: 0 of 12 CPU"):
+        with pytest.raises(TrainingError, match=r"busy_timeout_s=5 s for 1 workers of 1 CPU; free now: 0 of \d+ CPU"):
             run(trainer)
     finally:
         ray.kill(other)
