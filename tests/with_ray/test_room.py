@@ -93,8 +93,10 @@ def test_the_other_tasks_of_a_failed_attempt_are_ended(ray_cluster: SmallCluster
 
 
 @pytest.fixture
-def node_with_gpus(ray_cluster: SmallCluster) -> Iterator[dict[str, float]]:
+def node_with_gpus(ray_cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
     """A node that says it has four GPUs; what puts a process on it."""
+    # a command that reserves no GPU hides them from its process, which is this one, and so from what it starts
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     node = ray_cluster.handle.add_node(
         num_cpus=2, num_gpus=4, resources={"gpus": 10}, object_store_memory=100 * 2**20, node_ip_address="127.0.0.1"
     )

@@ -12,6 +12,7 @@ from cluster.config import ClusterConfig
 from cluster.remote_clustering import RemoteClustering
 from ecul.clustering.executor import row_blocks
 from ecul.clustering.pipeline import cluster_epoch
+from ecul.errors import TrainingError
 from ecul.settings import clustering_parameters
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, SelectionParameters
 from tests.with_ray.runs import SmallCluster
@@ -79,7 +80,7 @@ def test_an_error_of_the_clustering_reaches_the_caller(ray_cluster: SmallCluster
     bank = people(50)
     broken = FeatureBank(2 * bank.features, bank.modality, bank.camera)
     request = ClusteringRequest(clustering_parameters("emcc", {}))
-    with pytest.raises(ValueError, match="normalise the rows"):
+    with pytest.raises(TrainingError, match="normalise the rows"):
         RemoteClustering(small().clustering, lambda message: None)(broken, request)
 
 

@@ -1,4 +1,7 @@
-"""What one sees of a run from outside: Prometheus, the dashboard's Train tab, and the Ray job in its events."""
+"""What one sees of a run from outside: Prometheus, the dashboard's Train tab, and the Ray job in its events.
+
+The first file of this folder: later ones kill nodes, and with them what answers here.
+"""
 
 import json
 import time
