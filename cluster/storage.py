@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ class RunFolder:
         """Replaces a file; in one step if the storage can rename. Missing folders above it are made."""
         target = self._join(name)
         self.filesystem.create_dir(target.rpartition("/")[0], recursive=True)
-        partial = target if self.local is None else f"{target}.partial"
+        # a name of its own: several processes may write the same file at once
+        partial = target if self.local is None else f"{target}.{uuid.uuid4().hex}.partial"
         with self.filesystem.open_output_stream(partial) as stream:
             stream.write(content)
         if partial != target:
