@@ -1,8 +1,9 @@
 """Who trains a run: a claim on its folder, taken before anything in it is changed, with a sign of life.
 
 Claims are numbered files. To train, a command creates the file after the newest one, which only one process can do. It
-may do so where the newest claim was given back, or where its holder is dead. No file is ever taken over or deleted by
-another process, so no order of events can leave two holders.
+may do so where the newest claim was given back, or where its holder is dead. A holder that was only cut off from the
+storage, or stopped, notices the newer claim at its next sign of life and ends; until then two processes may train. On
+storages that cannot create a file exclusively, see `_SETTLE_SECONDS`.
 """
 
 import json

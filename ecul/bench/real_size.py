@@ -7,6 +7,7 @@ embeddings of the dataset's own people and cameras are clustered, and random one
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -85,8 +86,15 @@ def measure_parts(config: Config, *, slice_images: int) -> Iterator[Part]:
     samples = _slice(dataset.train.samples, slice_images)
     model, device = build_network(config), runtime.pick_device(config.runtime.device)
     store = image_store(config, samples.paths)
-    options = {"batch_size": config.evaluation.batch_size, "autocast": config.runtime.autocast}
-    embedded = lambda: embed_images(model.to(device), store, samples, device=device, **options)  # noqa: E731
+    embedded = partial(
+        embed_images,
+        model.to(device),
+        store,
+        samples,
+        device=device,
+        batch_size=config.evaluation.batch_size,
+        autocast=config.runtime.autocast,
+    )
     yield _timed("extract", embedded, len(samples))[0]
     bank = _simulated(dataset.train, model.embedding_dim)
     request = clustering_request(config, *config.stages.at(config.num_epochs))
@@ -155,6 +163,5 @@ def _evaluations(config: Config, dataset: ReidDataset, dim: int) -> Iterator[Par
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     rule = config.evaluation.gallery_rule
     for protocol in find_layout(dataset.layout).protocols:
-        ranked = lambda protocol=protocol: evaluate(features, dataset.test, protocol=protocol, gallery_rule=rule)  # noqa: E731
-        part, _ = _timed(f"evaluate {protocol.name}", ranked, len(dataset.test))
-        yield part
+        ranked = partial(evaluate, features, dataset.test, protocol=protocol, gallery_rule=rule)
+        yield _timed(f"evaluate {protocol.name}", ranked, len(dataset.test))[0]

@@ -59,7 +59,9 @@ def _silhouettes(
 ):
     for place in range(len(sample)):
         image = sample[place]
-        count = overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched)
+        count = overlaps(
+            image, indptr, index, value, column_ptr, column_rows, column_value, len(column_rows), total, touched
+        )
         for t in range(count):
             other = touched[t]
             if labels[other] >= 0 and other != image:

@@ -13,12 +13,18 @@ _SHORTEST_LONG_LIST = 64
 
 
 @numba.njit(cache=True, nogil=True)
-def overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, total, touched):
-    """Adds sum over l of min(E_il, E_jl) to total[j] for every j that shares an entry; returns how many j."""
+def overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, longest, total, touched):
+    """Adds sum over l of min(E_il, E_jl) to total[j] for every j that shares an entry; returns how many j.
+
+    Columns that more than `longest` images hold are left out.
+    """
     count = 0
     for entry in range(indptr[image], indptr[image + 1]):
         v = value[entry]
-        for place in range(column_ptr[index[entry]], column_ptr[index[entry] + 1]):
+        first, last = column_ptr[index[entry]], column_ptr[index[entry] + 1]
+        if last - first > longest:
+            continue
+        for place in range(first, last):
             other = column_rows[place]
             if total[other] == 0:
                 touched[count] = other
@@ -67,24 +73,15 @@ def _near(image, indptr, index, value, column_ptr, column_rows, column_value, lo
     A column that very many images hold costs most and tells least. Where all such columns of the image together weigh
     less than `least`, an image that shares only these is too far, so they are looked up for the others alone.
     """
-    weight, num_long, count = np.int64(0), 0, 0
+    weight, num_long = np.int64(0), 0
     for entry in range(indptr[image], indptr[image + 1]):
         if column_ptr[index[entry] + 1] - column_ptr[index[entry]] > long_list:
             weight += value[entry]
             num_long += 1
     # with at least one short column left, through which the image finds itself
     postponed = weight < least and 0 < num_long < indptr[image + 1] - indptr[image]
-    for entry in range(indptr[image], indptr[image + 1]):
-        first, last = column_ptr[index[entry]], column_ptr[index[entry] + 1]
-        if postponed and last - first > long_list:
-            continue
-        v = value[entry]
-        for place in range(first, last):
-            other = column_rows[place]
-            if total[other] == 0:
-                touched[count] = other
-                count += 1
-            total[other] += min(v, column_value[place])
+    longest = long_list if postponed else len(column_rows)
+    count = overlaps(image, indptr, index, value, column_ptr, column_rows, column_value, longest, total, touched)
     if not postponed:
         return count
     possible = 0

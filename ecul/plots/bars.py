@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -31,12 +32,8 @@ def timing_figure(records: Sequence[Record]) -> Figure:
         seconds = np.array([record.get(key, 0.0) for record in records])
         axes.bar(epochs, seconds, bottom=bottom, label=name, color=colour, width=0.85)
         bottom += seconds
-    axes.set_title("Seconds of each epoch", loc="left", fontsize=11)
-    axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.25, axis="y")
-    axes.set_axisbelow(True)
-    axes.legend(fontsize=8, frameon=False)
+    _label(axes, "Seconds of each epoch", "epoch")
     return figure
 
 
@@ -55,10 +52,14 @@ def size_figure(counts: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
         place = np.arange(len(pairs)) + (number - (len(counts) - 1) / 2) * width
         axes.bar(place, [count for _, count in pairs], width, label=name, color=colours[name])
         axes.set_xticks(np.arange(len(pairs)), [label for label, _ in pairs])
-    axes.set_title("Clusters by number of images", loc="left", fontsize=11)
-    axes.set_xlabel("images in a cluster")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    _label(axes, "Clusters by number of images", "images in a cluster")
+    return figure
+
+
+def _label(axes: Axes, title: str, xlabel: str) -> None:
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_xlabel(xlabel)
     axes.grid(alpha=0.25, axis="y")
     axes.set_axisbelow(True)
     axes.legend(fontsize=8, frameon=False)
-    return figure

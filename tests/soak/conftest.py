@@ -13,20 +13,14 @@ from typing import Any
 import pytest
 
 from tests.soak.leftovers import Traces, adopt_orphans
-from tests.with_ray.conftest import THIRD_PARTY
-from tests.with_ray.runs import free_port
+from tests.with_ray.runs import free_port, mark_tests
 
 NODE = {"num_cpus": 3, "object_store_memory": 100 * 2**20, "node_ip_address": "127.0.0.1"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks these tests, and passes over warnings that Ray's own code raises."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.soak)
-            for text in THIRD_PARTY:
-                item.add_marker(pytest.mark.filterwarnings(text))
+    mark_tests(items, Path(__file__).parent, pytest.mark.soak)
 
 
 @dataclass

@@ -23,24 +23,12 @@ from ecul.config import Config
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit
 from ecul.engine.run_directory import RunDirectory
-from tests.with_ray.runs import InBackground, SmallCluster, free_port, train
-
-THIRD_PARTY = (
-    "ignore::DeprecationWarning:ray",
-    "ignore::FutureWarning:ray",
-    "ignore::ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
+from tests.with_ray.runs import InBackground, SmallCluster, free_port, mark_tests, train
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks these tests, and passes over warnings that Ray's own code raises."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.ray)
-            for text in THIRD_PARTY:
-                item.add_marker(pytest.mark.filterwarnings(text))
+    mark_tests(items, Path(__file__).parent, pytest.mark.ray)
 
 
 @pytest.fixture(scope="session")

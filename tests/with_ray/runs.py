@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import pytest
 import torch
 
 from cluster.config import ClusterConfig
@@ -17,8 +18,23 @@ from ecul.config import Config
 from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
 from ecul.engine.run_directory import read_records
 
+_THIRD_PARTY = (
+    "ignore::DeprecationWarning:ray",
+    "ignore::FutureWarning:ray",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 T = TypeVar("T")
 _CHANGING = ("seconds", "images_per_second", "task/", "gpu_memory")
+
+
+def mark_tests(items: list[pytest.Item], folder: Path, mark: pytest.MarkDecorator) -> None:
+    """Marks the tests of a folder, and passes over warnings that Ray's own code raises in them."""
+    for item in items:
+        if item.path.is_relative_to(folder):
+            item.add_marker(mark)
+            for text in _THIRD_PARTY:
+                item.add_marker(pytest.mark.filterwarnings(text))
 
 
 @dataclass

@@ -21,21 +21,6 @@ def made(request, tmp_path_factory):
     return request.param, root
 
 
-@pytest.fixture
-def sysu(tmp_path):
-    """A hand-made SYSU-MM01: two training, one validation and one test identity, one or two images a camera."""
-    (tmp_path / "exp").mkdir()
-    for name, text in (("train_id", "2,11"), ("val_id", "3"), ("test_id", "7,")):
-        (tmp_path / "exp" / f"{name}.txt").write_text(text)
-    for camera in range(1, 7):
-        for identity in (2, 3, 7, 11, 40):
-            folder = tmp_path / f"cam{camera}" / f"{identity:04d}"
-            folder.mkdir(parents=True)
-            for name in ("0002.JPG", "a-much-longer-name.png", "1.bmp", "0010.jpeg", "notes.txt", ".hidden.jpg"):
-                (folder / name).write_bytes(b"")
-    return tmp_path
-
-
 def keys(index):
     paths = [os.path.basename(path) for path in index.samples.paths]
     columns = (index.samples.modality.tolist(), index.samples.camera.tolist(), index.identity.tolist(), paths)
@@ -244,65 +229,6 @@ def test_an_unknown_folder_says_what_was_looked_for(tmp_path):
         detect_layout(tmp_path / "absent")
     with pytest.raises(DataError, match="unknown layout 'market'"):
         open_dataset(tmp_path, layout="market")
-
-
-@pytest.mark.parametrize("layout", ["auto", "sysu"])
-def test_the_inner_folder_of_a_set_unpacked_too_deep_is_named(sysu, tmp_path_factory, layout):
-    outer = tmp_path_factory.mktemp("outer")
-    shutil.copytree(sysu, outer / "SYSU-MM01" / "SYSU-MM01")
-    shutil.copytree(sysu, outer / "SYSU-MM01" / "__MACOSX")
-    with pytest.raises(DataError, match=r"outer\d*/SYSU-MM01/SYSU-MM01 .*; give that folder"):
-        open_dataset(outer / "SYSU-MM01", layout=layout)
-    with pytest.raises(DataError, match=f"but {sysu.resolve()} "):
-        open_dataset(sysu / "cam1", layout=layout)
-
-
-def test_dangling_links_are_named_before_anything_is_decoded(sysu):
-    link = sysu / "cam1" / "0002" / "link.jpg"
-    link.symlink_to(sysu / "nothing.jpg")
-    with pytest.raises(DataError, match=r"of which 1 do not exist \(first: .*cam1/0002/link.jpg\)"):
-        open_dataset(sysu, layout="sysu")
-
-
-def test_an_image_deleted_while_reading_is_one_error(sysu):
-    dataset = open_dataset(sysu, layout="sysu")
-    (sysu / "cam1" / "0002" / "1.bmp").unlink()
-    with pytest.raises(DataError, match=r"1.bmp is missing"):
-        digest(dataset)
-
-
-def test_files_that_systems_leave_are_passed_over(sysu):
-    expected = open_dataset(sysu, layout="sysu").train.samples.paths
-    for name in ("._0002.JPG", "Thumbs.db", ".DS_Store", "desktop.ini"):
-        (sysu / "cam1" / "0002" / name).write_bytes(b"x")
-    (sysu / "cam1" / "@eaDir").mkdir()
-    assert open_dataset(sysu, layout="sysu").train.samples.paths == expected
-
-
-def test_sets_are_read_through_links_and_from_folders_with_blanks_and_letters(sysu, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ein Ördner 文件")
-    (folder / "link").symlink_to(sysu)
-    for root in (folder / "link", Path(shutil.copytree(sysu, folder / "Kopie ä b"))):
-        assert len(open_dataset(root, layout="auto").train) == len(open_dataset(sysu, layout="auto").train)
-
-
-def test_identities_may_repeat_and_leave_gaps(sysu):
-    (sysu / "exp" / "train_id.txt").write_text("\ufeff11, 2,\r\n2 11\n", encoding="utf-8")
-    assert set(open_dataset(sysu, layout="sysu").train.identity.tolist()) == {2, 3, 11}
-
-
-def test_data_that_may_only_be_read_are_read(sysu):
-    expected = open_dataset(sysu, layout="sysu").train.samples.paths
-    folders = [path for path in [sysu, *sysu.rglob("*")] if path.is_dir()]
-    for path in folders:
-        path.chmod(0o555)
-    try:
-        before = {path: path.stat().st_mtime_ns for path in folders}
-        assert open_dataset(sysu, layout="auto").train.samples.paths == expected
-        assert {path: path.stat().st_mtime_ns for path in folders} == before
-    finally:
-        for path in folders:
-            path.chmod(0o755)
 
 
 def test_images_of_synthetic_sets_open_in_the_promised_form(made):
