@@ -116,10 +116,10 @@ class RayStore:
 
     def _new_folder(self) -> Path:
         """A folder for a checkpoint; Train removes it after the upload."""
-        for folder in self._uploading:
-            if not folder.path.exists():
-                folder.remove()
-        self._uploading = [folder for folder in self._uploading if folder.path.exists()]
+        gone = [folder for folder in self._uploading if not folder.path.exists()]
+        for folder in gone:
+            folder.remove()
+        self._uploading = [folder for folder in self._uploading if folder not in gone]
         self._uploading.append(ScratchFolder("checkpoint"))
         return self._uploading[-1].path
 

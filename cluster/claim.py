@@ -9,6 +9,7 @@ storages that cannot create a file exclusively, see `_SETTLE_SECONDS`.
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -24,6 +25,7 @@ from ecul.errors import ConfigError
 
 log = logging.getLogger(__name__)
 CLAIMS = "claims"
+_CLAIM = re.compile(r"(\d{6})\.json")
 BEAT_SECONDS = 10.0
 """Seconds between two signs of life."""
 SILENCE_SECONDS = 45.0
@@ -93,11 +95,11 @@ class Claim:
         """Gives the run back. A claim on a run that never began leaves nothing."""
         self._ended.set()
         self._thread.join()
-        with suppress(OSError):
-            if self.lost:
-                return
+        if self.lost:
+            return
+        with suppress(Exception):  # a claim that could not be given back counts as a dead one soon
             if self._number == 1 and not self._folder.exists(SETTINGS_FILE):
-                self._folder.remove(_file(1), _beat_file(1))
+                self._folder.remove(_beat_file(1), _file(1))
             else:
                 self._write_beat(released=True)
 
@@ -108,11 +110,12 @@ class Claim:
     def _beat(self) -> None:
         try:
             newest = _newest(self._folder)
-            if newest > self._number or self._folder.read(_file(newest)) != self._content:
-                self._stop(newest)
+            # a listing may be older than our own claim, which counts as lost only where another one is there
+            if newest > self._number or self._folder.read(_file(self._number)) not in (None, self._content):
+                self._stop(max(newest, self._number))
             else:
                 self._write_beat()
-        except OSError as error:  # the storage is away for a while; the next beat may pass
+        except Exception as error:  # whatever the storage's library raises while it is away; the next beat may pass
             log.warning("no sign of life written to %s: %s", self._folder.uri, error)
 
     def _write_beat(self, *, released: bool = False) -> None:
@@ -158,7 +161,8 @@ def _beat_file(number: int) -> str:
 
 def _newest(folder: RunFolder) -> int:
     """The number of the newest claim, 0 without one."""
-    return max((int(name[:6]) for name in folder.names(CLAIMS) if name.endswith(".json")), default=0)
+    names = map(_CLAIM.fullmatch, folder.names(CLAIMS))
+    return max((int(name[1]) for name in names if name is not None), default=0)
 
 
 def _holder(folder: RunFolder, number: int) -> Holder | None:

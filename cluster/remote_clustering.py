@@ -125,6 +125,8 @@ class RemoteClustering:
             patience = min(_BRIEF_S, patience)
         try:
             result = self._once(bank, request, self._config, deadline, attempt, start, patience)
+            self._had_room = True
+            return result
         except _NoRoomError:
             if self._warm_up is not None:
                 ray.cancel(self._warm_up)
@@ -137,9 +139,8 @@ class RemoteClustering:
                 self._had_room = False
             else:
                 log.info("the clustering borrows again: %s", state)
-            return self._once(bank, request, borrowing(self._config), deadline, attempt, start, None)
-        self._had_room = True
-        return result
+        # Not in the handler: the error holds the features of the first try, which would lie in the store twice.
+        return self._once(bank, request, borrowing(self._config), deadline, attempt, start, None)
 
     def _once(
         self,

@@ -17,6 +17,8 @@ from ecul.engine.run_files import CHECKPOINTS
 from ecul.errors import ConfigError
 
 log = logging.getLogger(__name__)
+_EXCLUSIVE_PROTOCOLS = {"s3", "s3a", "memory"}
+"""Those of fsspec whose `pipe_file(mode="create")` is known to fail where the file exists; others ignore the mode."""
 _ARROW_SCHEMES = ("file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 SETTINGS_FILE = "cluster.json"
 EVENTS_FILE = "events.jsonl"
@@ -112,10 +114,16 @@ class RunFolder:
         if self.local is not None:
             with open(path, "xb") as file:
                 file.write(content)
-        elif isinstance(handler, arrow_fs.FSSpecHandler):
-            handler.fs.pipe_file(path, content, mode="create")  # s3fs and gcsfs: a conditional put
+        elif isinstance(handler, arrow_fs.FSSpecHandler) and _creates_exclusively(handler.fs):
+            handler.fs.pipe_file(path, content, mode="create")
         else:
             raise NotImplementedError(f"{self.uri}: no exclusive creation")
+
+    def remove_partials(self) -> None:
+        """Removes what writers that were killed left half written; only a local folder has such files."""
+        if self.local is not None and self.local.is_dir():
+            for partial in self.local.rglob("*.partial"):
+                partial.unlink(missing_ok=True)
 
     def remove(self, *names: str) -> None:
         """Removes files of one sub-folder, then that and the folder itself where they are empty."""
@@ -181,6 +189,11 @@ class RunFolder:
 
     def _join(self, name: str) -> str:
         return f"{self.path}/{name}" if name else self.path
+
+
+def _creates_exclusively(filesystem: Any) -> bool:
+    protocol = filesystem.protocol
+    return not _EXCLUSIVE_PROTOCOLS.isdisjoint({protocol} if isinstance(protocol, str) else protocol)
 
 
 def record_event(folder: RunFolder, event: str, **details: Any) -> None:

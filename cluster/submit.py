@@ -164,7 +164,7 @@ def _ask(args: argparse.Namespace) -> int:
     job = args.status or args.logs or args.stop
     if args.stop:
         _reached(args.address, lambda: client.stop_job(job))
-        while not client.get_job_status(job).is_terminal():
+        while not _reached(args.address, lambda: client.get_job_status(job)).is_terminal():
             time.sleep(_POLL_S)
     if args.logs:
         sys.stdout.write(_reached(args.address, lambda: client.get_job_logs(job)))

@@ -80,6 +80,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _train_claimed(args: argparse.Namespace, folder: RunFolder) -> int:
+    folder.remove_partials()
     exists = folder.exists(SETTINGS_FILE)
     if exists and not (args.resume or args.resume_or_start):
         raise ConfigError(f"{folder.uri} already holds a run; use --resume {folder.name} or another --name")

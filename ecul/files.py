@@ -129,9 +129,10 @@ def locked(folder: Path, *, what: str) -> Iterator[None]:
         try:
             yield
         finally:
-            if made and [*folder.iterdir()] == [path]:
-                path.unlink()
-                folder.rmdir()
+            with contextlib.suppress(OSError):  # the folder may be another process's by now, or gone
+                if made and [*folder.iterdir()] == [path]:
+                    path.unlink()
+                    folder.rmdir()
 
 
 def _lock(file: IO[str], what: str) -> None:

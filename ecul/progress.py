@@ -21,7 +21,8 @@ class Progress:
         ...
         progress.advance()
 
-    Of works inside each other only the innermost speaks. `advance` may be called from any thread.
+    Of works inside each other only the innermost speaks; around a silent one none does. `advance` may be called from
+    any thread.
     """
 
     _open: ClassVar[list["Progress"]] = []
@@ -41,8 +42,8 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._start = time.perf_counter()
+        self._open.append(self)  # a silent one, too: it says that somebody else shows this work
         if self._shown:
-            self._open.append(self)
             threading.Thread(target=self._watch, name="progress", daemon=True).start()
         return self
 
@@ -50,8 +51,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        if self._shown:
-            self._open.remove(self)
+        self._open.remove(self)
 
     def advance(self, parts: int = 1) -> None:
         """Counts parts that are done."""

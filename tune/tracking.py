@@ -43,7 +43,10 @@ class SweepTracker:
         if self._background is None:
             return
         self._background.close()
-        if self._tracker.kind.startswith("wandb") and wandb_mode(self._tracker.mode) == "offline":
+        if (
+            self._tracker.kind.startswith("wandb")
+            and wandb_mode(self._tracker.mode, self._tracker.base_url) == "offline"
+        ):
             log.info("W&B was offline; upload later with: wandb sync %s/wandb/offline-run-*", self._plan.folder)
 
     def _send_trial(self, row: TrialRow) -> None:

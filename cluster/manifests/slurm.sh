@@ -50,8 +50,14 @@ again() {
   scontrol requeue "$SLURM_JOB_ID"
   exit 0
 }
-trap again USR1
-trap 'kill -TERM "$driver"' TERM
+# Without its own wait the script would end before the driver, which Slurm then kills.
+stop() {
+  kill -TERM "$driver"
+  wait "$driver" || code=$?
+  exit "$code"
+}
 code=0
+trap again USR1
+trap stop TERM
 wait "$driver" || code=$?
 exit "$code"

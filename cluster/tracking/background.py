@@ -48,7 +48,7 @@ class Background:
             done = self._done
             self._wait(stall, done)
         if self._thread.is_alive():
-            left = self._work.qsize()
+            left = self._work.qsize() - 1  # without the mark of the end
             self._warn(
                 f"tracking was left behind: one call took more than {stall:g} s and {left} more wait; the run is not "
                 "affected"

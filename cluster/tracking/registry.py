@@ -57,5 +57,5 @@ def open_log(tracker: TrackerSettings, run: TrackedRun) -> RunLog:
 def is_tracked(tracker: TrackerSettings) -> bool:
     """Returns whether this tracker records anything: not `none`, and not W&B that is disabled."""
     if tracker.kind.startswith("wandb"):
-        return wandb_mode(tracker.mode) != "disabled"
+        return wandb_mode(tracker.mode, tracker.base_url) != "disabled"
     return tracker.kind != "none"

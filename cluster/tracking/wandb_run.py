@@ -23,13 +23,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def wandb_mode(chosen: str | None = None) -> str:
-    """Returns `online`, `offline` or `disabled`: the chosen one, else WANDB_MODE, else `online` if a key is found."""
+def wandb_mode(chosen: str | None = None, base_url: str | None = None) -> str:
+    """Returns `online`, `offline` or `disabled`: the chosen one, else WANDB_MODE, else `online` if a key is found.
+
+    Args:
+        chosen: by the run's settings.
+        base_url: server whose key is looked for; None for WANDB_BASE_URL, else W&B's own.
+    """
     if mode := chosen or os.environ.get("WANDB_MODE"):
         return mode
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return "online"
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    host = urlparse(base_url or os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     try:
         return "online" if netrc.netrc(os.environ.get("NETRC")).authenticators(host) else "offline"
     except (OSError, netrc.NetrcParseError):
@@ -65,7 +70,7 @@ class WandbRun:
         import wandb
 
         self._wandb = wandb
-        mode = wandb_mode(settings.mode)
+        mode = wandb_mode(settings.mode, settings.base_url)
         server: dict[str, Any] = {"base_url": settings.base_url} if settings.base_url else {}
         run.directory.mkdir(parents=True, exist_ok=True)
         # Console output, code, git state and machine facts stay out: the run directory has them, and they may hold

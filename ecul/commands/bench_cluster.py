@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace, parameters: "ClusteringParameters") -> None:
     from ecul.bench.dense import PRESETS, has_dense_version
     from ecul.errors import ConfigError
+    from ecul.files import output_file
 
     if min(args.sizes) < 2 or args.dim < 2:
         raise ConfigError(f"--sizes {min(args.sizes)} and --dim {args.dim} must both be at least 2")
@@ -78,8 +79,8 @@ def _check(args: argparse.Namespace, parameters: "ClusteringParameters") -> None
             f"--reference knows the presets {' and '.join(PRESETS)} with their default choices, not {args.preset} "
             f"{' '.join(args.set)}".rstrip()
         )
-    if args.json is not None and not args.json.parent.is_dir():
-        raise ConfigError(f"--json {args.json}: there is no folder {args.json.parent}")
+    if args.json is not None:
+        output_file(args.json, option="--json")
 
 
 def _measure(
@@ -135,6 +136,7 @@ def _save(args: argparse.Namespace, runs: "list[Measured]", references: "list[Me
     """Writes the JSON and the plot beside it."""
     from ecul.bench import clustering as growth
     from ecul.errors import DataError
+    from ecul.files import write_atomically
 
     report = {
         "machine": growth.stamp(),
@@ -151,7 +153,7 @@ def _save(args: argparse.Namespace, runs: "list[Measured]", references: "list[Me
         },
     }
     try:
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+        write_atomically(args.json, json.dumps(report, indent=2) + "\n")
         growth.plot_growth(runs, args.json.with_suffix(".png"), title=f"{args.preset}, {args.dim}-d, {args.backend}")
     except OSError as error:
         raise DataError(f"cannot write {args.json}: {error.strerror}") from None

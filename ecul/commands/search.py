@@ -55,8 +55,9 @@ def run(args: argparse.Namespace) -> int:
     queries, gallery = find_images(args.queries), find_images([args.gallery])
     embedder = open_embedder(args.weights, runtime.pick_device(args.device))
     asked = embedder.embed(queries, modality_of(args.query_modality), label="embedding queries")
-    if asked.unreadable:
+    if not asked.paths:
         raise DataError(asked.unreadable[0])
+    warn_of(asked)
     known = embedder.embed(gallery, modality_of(args.gallery_modality), label="embedding the gallery")
     warn_of(known)
     if not known.paths:
@@ -116,4 +117,4 @@ def _tree(asked: "Collection", known: "Collection", found: list[list[tuple[int, 
         }
         for number, path in enumerate(asked.paths)
     ]
-    return {"lists": lists, "unreadable": list(known.unreadable)}
+    return {"lists": lists, "unreadable": [*asked.unreadable, *known.unreadable]}

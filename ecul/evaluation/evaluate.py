@@ -183,9 +183,11 @@ def _evaluate_trial(features: NDArray[np.float64], index: LabelledIndex, trial: 
     identity, camera = index.identity, index.samples.camera
     # Equal pairs must be equally far wherever they stand in the product, whose rounding depends on that: it is done in
     # double precision, and what is left of rounding is cut off.
-    similarity = np.rint(features[trial.query] @ features[trial.gallery].T * _UNIT) / _UNIT
+    distance = features[trial.query] @ features[trial.gallery].T
+    distance *= -_UNIT
+    np.rint(distance, out=distance)
     return evaluate_ranking(
-        -similarity,
+        distance,
         identity[trial.query],
         identity[trial.gallery],
         camera[trial.query],

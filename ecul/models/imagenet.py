@@ -16,7 +16,6 @@ from ecul.errors import CheckpointError
 TORCHVISION_SUFFIXES = (".pth", ".pt")
 _TIMEOUT_S = 10
 _UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
-_LAYERS = ("conv1.weight", "layer1.0.conv1.weight", "layer4.2.conv3.weight")
 
 
 def imagenet_weights() -> Mapping[str, Tensor]:
@@ -46,11 +45,21 @@ def resnet50_weights(path: Path) -> Mapping[str, Tensor]:
         raise CheckpointError(f"no weights file {path}") from None
     except _UNREADABLE:
         raise CheckpointError(f"{path} is truncated or no weights of torchvision; copy it again") from None
-    if not isinstance(tensors, dict) or any(name not in tensors for name in _LAYERS):
+    if not isinstance(tensors, dict) or {name: getattr(value, "shape", None) for name, value in tensors.items()} != (
+        _shapes()
+    ):
         raise CheckpointError(
             f"{path} holds no ResNet-50 of torchvision; expected a file such as resnet50-0676ba61.pth"
         )
     return tensors
+
+
+def _shapes() -> Mapping[str, torch.Size]:
+    """Of every tensor of torchvision's ResNet-50; wider and deeper ones have the same names, and more."""
+    from torchvision.models import resnet50
+
+    with torch.device("meta"):
+        return {name: value.shape for name, value in resnet50().state_dict().items()}
 
 
 def _download(url: str, path: Path) -> None:

@@ -103,14 +103,17 @@ def test_other_data_are_measured_by_the_protocols_of_their_own_layout(
 
 
 def test_training_refuses_a_protocol_of_another_layout_before_it_reads_images(
-    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    no_way_out: None,
+    config_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(images, "read_image", lambda *_, **__: pytest.fail("an image was read"))
     options = ["--set", "evaluation.protocols=[regdb_visible_to_infrared]", "--out", str(tmp_path / "run")]
     assert main(["train", "--config", str(config_file), *options]) == 2
     assert "belongs to another layout; the data is laid out as sysu" in capsys.readouterr().err
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     options = ["--set", "model.backbone=agw_resnet50", "--set", "model.weights=imagenet", "--out", str(tmp_path / "b")]
     assert main(["train", "--config", str(config_file), *options]) == 2
     assert f"{tmp_path}/hub/checkpoints/resnet50-0676ba61.pth are missing" in capsys.readouterr().err

@@ -31,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_tests(items, Path(__file__).parent, pytest.mark.ray)
 
 
+@pytest.fixture(autouse=True)
+def visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undoes that a command, called in this process, hides the GPUs from it."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[SmallCluster]:
     """A head with 14 logical CPUs on loopback."""

@@ -4,14 +4,18 @@ import json
 import random
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pytest
+import ray
 import torch
+from ray.util.placement_group import placement_group, remove_placement_group
 
 from cluster.config import ClusterConfig
 from ecul.config import Config
@@ -35,6 +39,39 @@ def mark_tests(items: list[pytest.Item], folder: Path, mark: pytest.MarkDecorato
             item.add_marker(mark)
             for text in _THIRD_PARTY:
                 item.add_marker(pytest.mark.filterwarnings(text))
+
+
+@contextmanager
+def nodes_of_a_test(cluster: "SmallCluster", count: int = 1, **options: Any) -> Iterator[dict[str, Any]]:
+    """Nodes by id, on loopback. Those that are left are removed, and the block ends when Ray has noticed that."""
+    same = {"object_store_memory": 100 * 2**20, "node_ip_address": "127.0.0.1"}
+    added = [cluster.handle.add_node(**same, **options) for _ in range(count)]
+    nodes = {node.node_id: node for node in added}
+    everyone = set(nodes)
+    try:
+        yield nodes
+    finally:
+        for node in nodes.values():
+            cluster.handle.remove_node(node, allow_graceful=False)
+        deadline = time.monotonic() + 60
+        while any(node["Alive"] and node["NodeID"] in everyone for node in ray.nodes()):
+            assert time.monotonic() < deadline, "Ray does not notice that the nodes have gone"
+            time.sleep(0.1)
+
+
+@contextmanager
+def all_cpus_held() -> Iterator[None]:
+    """As by the workers of another run."""
+    deadline = time.monotonic() + 30
+    while ray.available_resources().get("CPU", 0) < ray.cluster_resources()["CPU"]:
+        assert time.monotonic() < deadline, "the tests before still hold CPUs"
+        time.sleep(0.1)
+    group = placement_group([{"CPU": node["Resources"]["CPU"]} for node in ray.nodes() if node["Alive"]])
+    assert group.wait(30)
+    try:
+        yield
+    finally:
+        remove_placement_group(group)
 
 
 @dataclass

@@ -16,7 +16,15 @@ from cluster.trainer import build_trainer, run
 from ecul.config import Config
 from ecul.errors import TrainingError
 from tests.with_ray import faults
-from tests.with_ray.runs import InBackground, SmallCluster, assert_same_run, events, seconds_after, state
+from tests.with_ray.runs import (
+    InBackground,
+    SmallCluster,
+    assert_same_run,
+    events,
+    nodes_of_a_test,
+    seconds_after,
+    state,
+)
 
 faults.by_value()
 
@@ -70,23 +78,12 @@ def test_an_error_of_ours_ends_the_run_at_once(
 @pytest.fixture
 def two_nodes(ray_cluster: SmallCluster) -> Iterator[dict[str, Any]]:
     """Two more nodes by their id, each with room for one worker and one clustering."""
-    added = [
-        ray_cluster.handle.add_node(
-            num_cpus=2,
-            resources={"training": 1, "clustering": 1},
-            object_store_memory=100 * 2**20,
-            node_ip_address="127.0.0.1",
-        )
-        for _ in range(2)
-    ]
-    nodes = {node.node_id: node for node in added}
-    deadline = time.monotonic() + 60
-    while not _only_these_train(set(nodes)):
-        assert time.monotonic() < deadline, "the nodes did not come, or those of the test before did not go"
-        time.sleep(0.1)
-    yield nodes
-    for node in nodes.values():
-        ray_cluster.handle.remove_node(node, allow_graceful=False)
+    with nodes_of_a_test(ray_cluster, 2, num_cpus=2, resources={"training": 1, "clustering": 1}) as nodes:
+        deadline = time.monotonic() + 60
+        while not _only_these_train(set(nodes)):
+            assert time.monotonic() < deadline, "the nodes did not come"
+            time.sleep(0.1)
+        yield nodes
 
 
 def _only_these_train(nodes: set[str]) -> bool:

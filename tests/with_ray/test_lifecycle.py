@@ -20,7 +20,7 @@ from ecul.config import Config
 from ecul.errors import TrainingError
 from ecul.settings import config_tree
 from tests.with_ray import faults
-from tests.with_ray.runs import SmallCluster, events
+from tests.with_ray.runs import SmallCluster, all_cpus_held, events
 
 faults.by_value()
 REPOSITORY = Path(__file__).parents[2]
@@ -119,21 +119,12 @@ def test_a_busy_cluster_is_waited_for_with_a_word_and_not_for_ever(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    @ray.remote(num_cpus=int(ray.cluster_resources()["CPU"]))
-    class Other:
-        def here(self) -> None:
-            """Has its resources."""
-
-    other = Other.remote()
-    ray.get(other.here.remote())
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "3")
     cluster = small({"busy_timeout_s": 5})
     trainer = build_trainer(frozen_config, cluster, name="run", storage=str(tmp_path))
     trainer.run_config.callbacks = [RunGuard(RunFolder(str(tmp_path), "run"), cluster, first_notice_s=2)]
-    try:
-        with pytest.raises(TrainingError, match=r"busy_timeout_s=5 s for 1 workers of 1 CPU; free now: 0 of \d+ CPU"):
-            run(trainer)
-    finally:
-        ray.kill(other)
+    said = r"busy_timeout_s=5 s for 1 workers of 1 CPU; free now: 0 of \d+ CPU"
+    with all_cpus_held(), pytest.raises(TrainingError, match=said):
+        run(trainer)
     waiting = [event for event in events(tmp_path / "run") if event["event"] == "waiting"]
     assert [event["state"].partition(";")[0] for event in waiting] == ["1 workers of 1 CPU"]

@@ -4,14 +4,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 from ray import cloudpickle
-from ray.util.placement_group import placement_group, remove_placement_group
 
 from cluster.attempt import Attempt
 from cluster.config import ClusterConfig, ClusteringTaskConfig
@@ -20,25 +19,10 @@ from cluster.task_resources import hide_gpus, resolved, task_options
 from ecul.clustering.pipeline import cluster_epoch
 from ecul.settings import clustering_parameters
 from ecul.types import ClusteringRequest
-from tests.with_ray.runs import SmallCluster
+from tests.with_ray.runs import SmallCluster, all_cpus_held, nodes_of_a_test
 from tests.with_ray.test_shards import assert_equal, people
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-@contextmanager
-def all_cpus_held() -> Iterator[None]:
-    """As by the workers of another run."""
-    deadline = time.monotonic() + 30
-    while ray.available_resources().get("CPU", 0) < ray.cluster_resources()["CPU"]:
-        assert time.monotonic() < deadline, "the tests before still hold CPUs"
-        time.sleep(0.1)
-    group = placement_group([{"CPU": node["Resources"]["CPU"]} for node in ray.nodes() if node["Alive"]])
-    assert group.wait(30)
-    try:
-        yield
-    finally:
-        remove_placement_group(group)
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -97,11 +81,8 @@ def node_with_gpus(ray_cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch) -
     """A node that says it has four GPUs; what puts a process on it."""
     # a command that reserves no GPU hides them from its process, which is this one, and so from what it starts
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    node = ray_cluster.handle.add_node(
-        num_cpus=2, num_gpus=4, resources={"gpus": 10}, object_store_memory=100 * 2**20, node_ip_address="127.0.0.1"
-    )
-    yield {"gpus": 1}
-    ray_cluster.handle.remove_node(node, allow_graceful=False)
+    with nodes_of_a_test(ray_cluster, num_cpus=2, num_gpus=4, resources={"gpus": 10}):
+        yield {"gpus": 1}
 
 
 def seen_by(config: ClusteringTaskConfig) -> str:

@@ -40,12 +40,6 @@ SPACE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undoes that the command hides the GPUs from its own process."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
-
-
 @pytest.fixture
 def write_sweep(tmp_path: Path, tiny_config: Callable[..., Config]) -> Callable[..., str]:
     """A function from changed keys to a sweep's file."""

@@ -1,6 +1,5 @@
 """ImageNet weights where there is no internet: a proxy that refuses stands for it."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,8 @@ FILE = "resnet50-0676ba61.pth"
 
 
 @pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Torch's folder of weights, empty, on a machine whose only way out refuses connections."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    for name in ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
+def offline(no_way_out: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Torch's folder of weights, empty, on a machine without a way out."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     return tmp_path / "hub" / "checkpoints"
 
