@@ -82,7 +82,7 @@ class Move:
     def _between(self, start: float, end: float, done: int, epochs: int) -> float:
         if self.shape == "linear":
             return start + (end - start) * done / epochs
-        return round(start * (end / start) ** (done / epochs), _DECIMALS)
+        return max(round(start * (end / start) ** (done / epochs), _DECIMALS), 10**-_DECIMALS)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ecul.engine.fit import fit
 from ecul.engine.run_directory import RunDirectory, read_records, read_result, wall_seconds
 from ecul.engine.session import build_network, image_store, open_data
 from ecul.evaluation.evaluate import chance_level, evaluate
+from ecul.files import locked
 from ecul.settings import config_digest, load_config, updated
 from ecul.types import LabelledIndex
 
@@ -104,14 +105,14 @@ def trained_row(name: str, config: Config, runs: Path) -> Row:
         runs: folder of the trainings. A run's own follows from its configuration.
     """
     folder = runs / f"{name}-{config_digest(config)}"
-    result = read_result(folder)
-    if result is None:
-        fit(
-            config,
-            clustering_fn=partial(cluster_epoch, num_threads=config.clustering.num_threads),
-            reporter=RunDirectory(folder),
-            store=LocalStore(folder, keep=1),
-        )
+    with locked(folder, what="run"):
+        if read_result(folder) is None:
+            fit(
+                config,
+                clustering_fn=partial(cluster_epoch, num_threads=config.clustering.num_threads),
+                reporter=RunDirectory(folder),
+                store=LocalStore(folder, keep=1),
+            )
         result = read_result(folder)
     assert result is not None
     seconds = sum(map(wall_seconds, read_records(folder)))

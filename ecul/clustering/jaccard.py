@@ -67,7 +67,9 @@ def _value_at(column, first, last, index, value):
 
 
 @numba.njit(cache=True, nogil=True)
-def _near(image, indptr, index, value, column_ptr, column_rows, column_value, long_list, least, total, touched):
+def _near(
+    image, indptr, index, value, column_ptr, column_rows, column_value, long_list, least, total, touched, long_entries
+):
     """Overlaps, in `total`, with every image that may share at least `least`; returns how many are in `touched`.
 
     A column that very many images hold costs most and tells least. Where all such columns of the image together weigh
@@ -77,6 +79,7 @@ def _near(image, indptr, index, value, column_ptr, column_rows, column_value, lo
     for entry in range(indptr[image], indptr[image + 1]):
         if column_ptr[index[entry] + 1] - column_ptr[index[entry]] > long_list:
             weight += value[entry]
+            long_entries[num_long] = entry
             num_long += 1
     # with at least one short column left, through which the image finds itself
     postponed = weight < least and 0 < num_long < indptr[image + 1] - indptr[image]
@@ -92,26 +95,25 @@ def _near(image, indptr, index, value, column_ptr, column_rows, column_value, lo
             continue
         touched[possible] = other
         possible += 1
-        for entry in range(indptr[image], indptr[image + 1]):
-            column = index[entry]
-            if column_ptr[column + 1] - column_ptr[column] > long_list:
-                shared = _value_at(column, indptr[other], indptr[other + 1], index, value)
-                total[other] += min(value[entry], shared)
+        for entry in long_entries[:num_long]:
+            shared = _value_at(index[entry], indptr[other], indptr[other + 1], index, value)
+            total[other] += min(value[entry], shared)
     return possible
 
 
 @numba.njit(cache=True, nogil=True)
 def _jaccard(
-    images, row, indptr, index, value, column_ptr, column_rows, column_value, eps, long_list, total, touched, out_ptr,
-    out, out_value,
+    images, row, indptr, index, value, column_ptr, column_rows, column_value, eps, long_list, total, touched,
+    long_entries, out_ptr, out, out_value,
 ):  # fmt: skip
     """Rows of images[row:] while there is room; returns the row reached."""
     least = least_overlap(eps)
     while row < len(images):
         image = images[row]
         count = _near(
-            image, indptr, index, value, column_ptr, column_rows, column_value, long_list, least, total, touched
-        )
+            image, indptr, index, value, column_ptr, column_rows, column_value, long_list, least, total, touched,
+            long_entries,
+        )  # fmt: skip
         kept = 0
         for place in range(count):
             other = touched[place]
@@ -152,13 +154,14 @@ def jaccard_rows(fused: SparseRows, inverted: SparseRows, eps: float, images: In
     """
     num_images = len(fused)
     total, touched = np.zeros(num_images, np.int32), np.empty(num_images, np.int32)
+    long_entries = np.empty(int(np.diff(fused.indptr).max(initial=0)), np.int64)
     limit = np.float32(eps)
     long_list = max(_SHORTEST_LONG_LIST, _LONG_LIST * len(fused.index) // max(num_images, 1))
 
     def kernel(row: int, indptr: NDArray[np.int64], index: IntArray, value: FloatArray) -> int:
         return _jaccard(
             images, row, fused.indptr, fused.index, fused.value, inverted.indptr, inverted.index, inverted.value,
-            limit, long_list, total, touched, indptr, index, value,
+            limit, long_list, total, touched, long_entries, indptr, index, value,
         )  # fmt: skip
 
     return fill_rows(kernel, len(images), entries_per_row=32, dtype=np.float32)

@@ -21,6 +21,9 @@ def batch_norm_kind(model: ModelConfig, device: torch.device) -> Literal["local"
 def average_batch_norm(model: nn.Module) -> None:
     """Gives all ranks the same running statistics, those of all ranks' images together.
 
+    Running statistics are averages over steps, so the variance is that of all images but for how far the ranks' means
+    of one and the same step lie apart, which their averages no longer hold.
+
     With `local`, each rank has seen its own images only. Without this step an image's embedding would depend on the
     rank, and a restart, which begins with rank 0's statistics, would not continue an undisturbed run. The variance is
     the mean of the variances plus the variance of the means (law of total variance); ranks have equally many images.

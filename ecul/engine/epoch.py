@@ -19,7 +19,7 @@ from ecul.engine.optim import learning_rate, set_learning_rate
 from ecul.engine.random_keys import plan_key
 from ecul.engine.session import Session
 from ecul.engine.state import TrainState
-from ecul.errors import TrainingError
+from ecul.errors import CheckpointError, TrainingError
 from ecul.names import StageName
 from ecul.progress import Progress
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank, Modality, SampleIndex
@@ -85,24 +85,40 @@ def run_epoch(session: Session, state: TrainState, epoch: int, on_labels: OnLabe
     record |= dict(result.diagnostics) | moved_numbers(request, config, stage)
     record |= {"seconds/extract": embedded - start, "seconds/cluster": clustered - embedded}
     labels = _usable(result, session, state, epoch)
-    if on_labels is not None and runtime.is_main():
-        on_labels(epoch, bank, labels)
+    if on_labels is not None:
+        started = time.perf_counter()
+        runtime.on_main(lambda: on_labels(epoch, bank, labels))  # an error there reaches the ranks that wait
+        record["seconds/inspect"] = time.perf_counter() - started
     memories = _memories(config, state, features, samples, labels, epoch)
     record |= {"fallbacks": state.fallbacks}
     if memories.blended is not None:
         record |= {"blend/visible_rows": memories.blended[0], "blend/infrared_rows": memories.blended[1]}
     record |= optimise(session, state, epoch, memories, _plans(session, labels, epoch))
-    if config.memory.instances.filled == "stage":
-        state.instances = memories.instances
+    state.instances = memories.instances if _instances_go_on(config) else None
     return record
+
+
+def _instances_go_on(config: Config) -> bool:
+    """Whether the instance memory of an epoch is that of the next one of its stage."""
+    return config.memory.instances.filled == "stage"
 
 
 def _memories(
     config: Config, state: TrainState, features: Tensor, samples: SampleIndex, labels: ClusteringResult, epoch: int
 ) -> Memories:
-    """The memories at the start of an epoch; the instance memory may go on from the epoch before."""
-    first = config.stages.at(epoch)[1] == 1
-    instances = None if first or state.instances is None else state.instances.to(features.device)
+    """The memories at the start of an epoch; the instance memory may go on from the epoch before.
+
+    Raises:
+        CheckpointError: that of the checkpoint is of other images.
+    """
+    instances = None
+    if state.instances is not None and _instances_go_on(config) and config.stages.at(epoch)[1] > 1:
+        if len(state.instances) != len(features):
+            raise CheckpointError(
+                f"the checkpoint's instance memory is of {len(state.instances)} images, the training set has "
+                f"{len(features)}; start from the end of a stage, or with memory.instances.filled=epoch"
+            )
+        instances = state.instances.to(features.device)
     return build_memories(features, samples.modality, labels, memory_plan(config, epoch), instances=instances)
 
 

@@ -58,8 +58,7 @@ def compute_loss(network: Network, batch: StepBatch, memories: Memories, config:
     The average of the loss over the ranks is the loss of the global batch. Where the united terms have a batch of their
     own, its embeddings come after the others.
     """
-    # One call for both batches: a distributed network broadcasts its buffers at each call, which must not happen
-    # between a forward pass and its backward pass.
+    # One call for both batches: a distributed network exchanges gradients once for each call.
     embeddings = network(*(images for part in batch.parts for images in (part.visible, part.infrared))).float()
     split = embeddings.split([len(part) for part in batch.parts])
     parts = [_split(rows, part) for rows, part in zip(split, batch.parts, strict=True)]

@@ -100,7 +100,8 @@ def build_memories(
     if pairs is not None and len(pairs):
         positives = torch.from_numpy(positive_table(pairs, len(features))).to(device)
     bank_united = plan.bank_united and united is not None
-    needed = positives is not None or plan.bank_intra or bank_united
+    # one that goes on is kept through an epoch that has no use for it
+    needed = instances is not None or positives is not None or plan.bank_intra or bank_united
     return Memories(
         visible=visible,
         infrared=infrared,

@@ -142,7 +142,16 @@ def test_jaccard_is_symmetric_and_pairs_have_its_bits(bank):
     np.testing.assert_array_equal(pair_jaccard(fused, pairs), entries.data[off])
 
 
-@pytest.mark.parametrize("eps", [0.0, 0.3, 0.6, 0.95])
+def num_postponed(fused, inverted, eps, longest):
+    """Rows with short and long columns whose long ones weigh too little to decide."""
+    is_long = (np.diff(inverted.indptr) > longest)[fused.index]
+    rows = np.repeat(np.arange(len(fused)), np.diff(fused.indptr))
+    weight = np.bincount(rows, weights=fused.value * is_long, minlength=len(fused))
+    long, all_columns = np.bincount(rows, weights=is_long, minlength=len(fused)), np.diff(fused.indptr)
+    return int(((weight < jaccard.least_overlap(np.float32(eps))) & (long > 0) & (long < all_columns)).sum())
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.3, 0.6, 0.95, 0.9999999])
 def test_columns_that_many_images_hold_change_the_cost_alone(bank, eps, monkeypatch):
     recipe = build_recipe(bank, parameters("emcc"))
     fused = fused_of(bank, recipe)
@@ -154,6 +163,17 @@ def test_columns_that_many_images_hold_change_the_cost_alone(bank, eps, monkeypa
         graphs.append(jaccard_range(fused, inverted, eps, 1, 0, len(bank)))
     for graph in graphs[1:]:
         same_rows(graph, graphs[0])
+    average = len(fused.index) // len(fused)
+    assert num_postponed(fused, inverted, eps, average) > 0 or eps > 0.9
+
+
+def test_rows_without_an_entry_have_no_distance(monkeypatch):
+    monkeypatch.setattr(jaccard, "_LONG_LIST", 0)
+    monkeypatch.setattr(jaccard, "_SHORTEST_LONG_LIST", 1)
+    rows = fill_rows_of([{0: 0.5, 1: 0.5}, {}, {0: 0.5, 2: 0.5}])
+    graph = jaccard_range(rows, inverted_index(rows, 3), 0.7, 1, 0, 3)
+    assert (graph.indptr.tolist(), graph.index.tolist()) == ([0, 2, 2, 4], [0, 2, 0, 2])
+    assert graph.value[1] == graph.value[2] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.001, 0.3, 0.6, 0.999])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,11 @@ def test_the_instance_memory_is_there_where_a_term_needs_it_and_may_go_on():
     older = torch.ones(4, 4)
     assert build_memories(torch.eye(4), MODALITY, without_pairs, bank, instances=older).instances is older
     assert build_memories(torch.eye(4), MODALITY, LABELS, bank).bank_united
+
+
+def test_an_instance_memory_that_goes_on_is_kept_through_an_epoch_without_a_use_for_it():
+    without_pairs = replace(LABELS, selected_pairs=None)
+    before = torch.ones(4, 2)
+    kept = build_memories(torch.eye(4)[:, :2], MODALITY, without_pairs, PLAN, instances=before).instances
+    assert kept is before
+    assert build_memories(torch.eye(4)[:, :2], MODALITY, without_pairs, PLAN).instances is None
