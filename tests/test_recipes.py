@@ -122,3 +122,9 @@ def test_the_lineage_moves_as_published(name, section, stage, first, turn, last)
     assert numbers(name, section, stage=stage, epoch=epochs) == tuple(values)
     if turn is not None:
         assert numbers(name, section, stage=stage, epoch=11)[0] == turn
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (CONFIGS / "ablation").glob("*.yaml")))
+def test_an_ablation_changes_something_of_the_base(name: str):
+    config, base = (config_tree(load_config(CONFIGS / "ablation" / file)) for file in (name, "base.yaml"))
+    assert (config == base) == (name == "base.yaml")

@@ -132,9 +132,10 @@ def _cluster(args: argparse.Namespace, stored: Mapping[str, Any]) -> "ClusterCon
     """The cluster's configuration: of the options, else the stored one, since a resume may run elsewhere."""
     from cluster.config import load_cluster_config, parse_cluster_config
 
-    if stored and not (args.cluster or args.cpu):
-        return parse_cluster_config(stored["cluster"])
-    return load_cluster_config(args.cluster, {"cpu": True} if args.cpu else {})
+    changes = {"cpu": True} if args.cpu else {}
+    if stored and not args.cluster:
+        return parse_cluster_config(stored["cluster"]).updated(changes)
+    return load_cluster_config(args.cluster, changes)
 
 
 def _write_plan(folder: Path, runs: "Sequence[RepeatedRun]", cluster: "ClusterConfig", tracker: str) -> None:
@@ -192,13 +193,22 @@ def _failed(folder: Path) -> dict[str, str]:
 
 
 def _write_report(folder: Path, runs: "Sequence[RepeatedRun]") -> tuple[str, Mapping[str, str], int]:
-    """Writes report.md and table.tex; returns the text, the failed runs and the number of complete ones."""
+    """Writes report.md, report.html, table.tex; returns the text, the failed runs and the number of complete ones."""
+    from ecul.engine.run_directory import REPORT_FILE
     from ecul.files import write_atomically
-    from tune.report.repeats import latex_table, read_outcomes, report_text
+    from ecul.report.stored import write_stored
+    from ecul.report.write import write_report as write_page
+    from tune.report.repeats import latex_table, read_outcomes, report_text, stored_report
 
-    outcomes, failed = read_outcomes(runs, folder / "trials"), _failed(folder)
-    text = report_text(outcomes, num_runs=len(runs), failed=failed, title=f"Repetition {folder.name}")
+    outcomes = read_outcomes(runs, folder / "trials")
+    # a run may have been completed by a driver that was killed before it could say so
+    failed = {key: error for key, error in _failed(folder).items() if key not in {one.run.key for one in outcomes}}
+    title, base = f"Repetition {folder.name}", runs[0].variant
+    text = report_text(outcomes, base=base, num_runs=len(runs), failed=failed, title=title)
     write_atomically(folder / "report" / "report.md", text)
+    if outcomes:
+        write_stored(folder, stored_report(outcomes, base=base, title=title))
+        write_page([folder], folder / "report" / REPORT_FILE)
     write_atomically(folder / "report" / "table.tex", latex_table(outcomes))
     return text, failed, len(outcomes)
 

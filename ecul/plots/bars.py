@@ -7,11 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ecul.plots.panels import BLUE, GREEN, ORANGE, PURPLE, RED, Record
+from ecul.plots.panels import BLUE, GREEN, ORANGE, PURPLE, RED, TEAL, Record
 
 PHASES = {
     "seconds/extract": ("embed images", BLUE),
     "seconds/cluster": ("cluster", PURPLE),
+    "seconds/inspect": ("inspect", TEAL),
     "seconds/train": ("train", GREEN),
     "seconds/evaluate": ("evaluate", ORANGE),
 }

@@ -1,6 +1,6 @@
 """Several runs side by side: over seeds, and one by one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ecul.plots.panels import Line, points_of
 from ecul.plots.vector import vector_style
 from ecul.report.blocks import Cell, Part, Picture, Pictures, Table, Text, drawn
 from ecul.report.runs import Run
@@ -34,8 +35,8 @@ class Group:
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
-    """Returns the runs in groups of equal settings, but for those that only say which seed, trial and machine."""
-    kept = [_method(run.settings) for run in runs]
+    """Returns the runs in groups of equal settings and data, but for those that only say which seed, trial, machine."""
+    kept = [_method(run) for run in runs]
     paths = differences(kept)
     groups: dict[str, list[Run]] = {}
     for run, settings in zip(runs, kept, strict=True):
@@ -53,7 +54,7 @@ def comparison_part(runs: Sequence[Run]) -> Part:
     ]
     single = [
         [
-            run.name,
+            f"{run.name} (oracle)" if run.settings.get("oracle") else run.name,
             value_text(run.settings.get("seed")),
             *(percent(run.score(metric)) for metric in _METRICS),
             *_end(run),
@@ -82,8 +83,11 @@ _CURVES = {
 }
 
 
-def _method(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {path: value for path, value in settings.items() if not path.startswith(_NOT_THE_METHOD)}
+def _method(run: Run) -> dict[str, Any]:
+    method = {path: value for path, value in run.settings.items() if not path.startswith(_NOT_THE_METHOD)}
+    # the place of the data may differ between machines, the data may not; trials of one dataset are other files of it
+    same_files = run.settings.get("data.trial") in (None, 1)
+    return method | ({"data": run.facts.get("data_digest")} if same_files else {"data": None})
 
 
 def _over_seeds(runs: Sequence[Run], metric: str) -> str:
@@ -112,7 +116,7 @@ def _curves(groups: Sequence[Group], key: str, title: str) -> Picture | None:
         axes = figure.subplots()
         for number, group in enumerate(groups):
             for position, run in enumerate(group.runs):
-                points = [(record["epoch"], record[key]) for record in run.records if key in record]
+                points = points_of(Line(key, "", ""), run.records)
                 if points:
                     label = _short(group.name) if position == 0 else None
                     line = {"color": _COLOURS(number % 10), "linewidth": 1.4, "marker": "o", "markersize": 2.5}

@@ -97,7 +97,9 @@ def _run_part(run: Run, *, images: bool) -> Part:
 def _subtitle(run: Run) -> str:
     facts = run.facts
     images = facts.get("num_training_images")
+    oracle = run.settings.get("oracle")
     told = [
+        f"TRAINED ON TRUE LABELS (oracle={oracle}): a bound, and no result of unsupervised training" if oracle else "",
         str(facts.get("dataset") or "unknown data"),
         f"{images} training images" if images is not None else "",
         f"seed {run.settings.get('seed')}",

@@ -102,4 +102,5 @@ def _picture(path: Path, findings: Findings) -> StoredPicture:
 
 
 def _cell(value: Any) -> str | int | float | None:
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    plain = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+    return value if plain else str(value)

@@ -8,6 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from ecul.engine.run_directory import read_records, read_result, wall_seconds
+from ecul.report.stored import StoredPart, StoredReport, StoredTable
 from tune.text import table, values_text
 from tune.trials.grid import RepeatedRun
 
@@ -65,11 +66,12 @@ def read_outcomes(runs: Sequence[RepeatedRun], folder: Path) -> list[Outcome]:
     return outcomes
 
 
-def report_text(outcomes: Sequence[Outcome], *, num_runs: int, failed: Mapping[str, str], title: str) -> str:
+def report_text(outcomes: Sequence[Outcome], *, base: str, num_runs: int, failed: Mapping[str, str], title: str) -> str:
     """Returns the whole report as Markdown.
 
     Args:
         outcomes: of the complete runs.
+        base: variant that the others are compared with.
         num_runs: runs that the repetition has when it is done.
         failed: {key: error} of the runs that failed.
         title: of the page.
@@ -78,11 +80,9 @@ def report_text(outcomes: Sequence[Outcome], *, num_runs: int, failed: Mapping[s
     for protocol in _protocols(outcomes):
         columns, rows = summary_rows(outcomes, protocol)
         parts += [f"## {protocol}", table(columns, rows)]
-        differences = difference_rows(outcomes, protocol)
+        differences = difference_rows(outcomes, protocol, base=base)
         if differences:
-            base = outcomes[0].run.variant
-            columns = [f"minus {base}, pairs", *(SCORES[name] for name in _PAIRED), "pairs"]
-            parts.append(table(columns, differences))
+            parts.append(table(_difference_columns(base), differences))
     if outcomes:
         spread = "Percent; mean ± standard deviation over runs (n - 1). Seconds are wall time of all epochs."
         told = " (oracle): trained on true labels." if any(outcome.told for outcome in outcomes) else ""
@@ -114,24 +114,45 @@ def summary_rows(outcomes: Sequence[Outcome], protocol: str) -> tuple[list[str],
     return ["", *(SCORES[name] for name in scores), *(DETAILS[name] for name in details), "seconds", "runs"], rows
 
 
-def difference_rows(outcomes: Sequence[Outcome], protocol: str) -> list[list[str]]:
-    """Returns a row for each variant but the first: the mean difference to the first over runs with equal values.
+def stored_report(outcomes: Sequence[Outcome], *, base: str, title: str) -> StoredReport:
+    """Returns the tables as parts of the page of `ecul report`.
+
+    Args:
+        outcomes: of the complete runs.
+        base: variant that the others are compared with.
+        title: of the page.
+    """
+    parts: list[StoredPart] = []
+    for protocol in _protocols(outcomes):
+        columns, rows = summary_rows(outcomes, protocol)
+        tables = [StoredTable(caption="Means and spreads", columns=tuple(columns), rows=tuple(map(tuple, rows)))]
+        if differences := difference_rows(outcomes, protocol, base=base):
+            caption, columns = f"Paired differences to {base}", tuple(_difference_columns(base))
+            tables.append(StoredTable(caption=caption, columns=columns, rows=tuple(map(tuple, differences))))
+        parts.append(StoredPart(title=protocol, tables=tuple(tables)))
+    return StoredReport(title=title, parts=tuple(parts))
+
+
+def _difference_columns(base: str) -> list[str]:
+    return [f"minus {base}, pairs", *(SCORES[name] for name in _PAIRED), "pairs"]
+
+
+def difference_rows(outcomes: Sequence[Outcome], protocol: str, *, base: str) -> list[list[str]]:
+    """Returns a row for each variant but the base: the mean difference to it over runs with equal values.
 
     Args:
         outcomes: of the complete runs.
         protocol: name.
+        base: variant to compare with.
     """
     chosen = [outcome for outcome in outcomes if protocol in outcome.protocols]
-    names = _variants(chosen)
-    if len(names) < 2:
-        return []
-    base = {_pair(outcome): outcome for outcome in chosen if outcome.run.variant == names[0]}
+    bases = {_pair(outcome): outcome for outcome in chosen if outcome.run.variant == base}
     rows: list[list[str]] = []
-    for name in names[1:]:
+    for name in _variants(chosen):
         pairs = [
-            (outcome.protocols[protocol], base[_pair(outcome)].protocols[protocol])
+            (outcome.protocols[protocol], bases[_pair(outcome)].protocols[protocol])
             for outcome in chosen
-            if outcome.run.variant == name and _pair(outcome) in base
+            if outcome.run.variant == name != base and _pair(outcome) in bases
         ]
         if pairs:
             cells = [spread([own[score] - other[score] for own, other in pairs], sign=True) for score in _PAIRED]

@@ -91,7 +91,7 @@ def _train(run: RepeatedRun, settings: FullSettings, work: _Work) -> str | None:
     """Trains a run and returns the text of its error, empty for none; None if it was stopped or never begun."""
     folder = RunFolder(settings.storage, run.key)
     tracker = TrialTracker(settings.tracker, folder, {**config_tree(run.config), "values": dict(run.values)})
-    error = ""
+    error, sent = "", -1.0
     for loss in range(MOST_LOSSES + 1):
         reference = work.start(run, settings)
         if reference is None:
@@ -99,7 +99,9 @@ def _train(run: RepeatedRun, settings: FullSettings, work: _Work) -> str | None:
             return None
         try:
             for record in follow(folder, reference):
-                tracker.epoch(record)
+                if record["epoch"] > sent:  # after a loss, the epochs before are read again
+                    sent = record["epoch"]
+                    tracker.epoch(record)
             if work.stopped:  # a cancelled training that has freed its workers ends without an error
                 tracker.close("stopped early")
                 return None
@@ -115,6 +117,10 @@ def _train(run: RepeatedRun, settings: FullSettings, work: _Work) -> str | None:
             error = describe(failure)
             if loss < MOST_LOSSES:
                 log.warning("%s: its process was lost (%s); it is begun again", run.key, error)
+        except Exception as failure:  # such as storage that fails: of this run alone, the others go on
+            error = describe(failure)
+            ray.cancel(reference, recursive=False)
+            break
         finally:
             work.end(reference)
     tracker.close("failed", error=error)

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from ecul.config import Config
-from tune.report.repeats import difference_rows, latex_table, read_outcomes, report_text, spread, summary_rows
+from tune.report.repeats import (
+    difference_rows,
+    latex_table,
+    read_outcomes,
+    report_text,
+    spread,
+    stored_report,
+    summary_rows,
+)
 from tune.trials.grid import RepeatedRun
 
 MAPS = {("base", 0): 0.4, ("base", 1): 0.5, ("other", 0): 0.44, ("other", 1): 0.58, ("other", 2): 0.1}
@@ -52,11 +60,27 @@ def test_a_row_for_each_variant_and_differences_over_equal_values_only(runs, fol
     assert columns == ["", "Rank-1", "mAP", "mINP", "link recall", "united clusters", "seconds", "runs"]
     assert rows[0] == ["base", "55.0 ± 7.1", "45.0 ± 7.1", "35.0 ± 7.1", "25.0 ± 0.0", "7.0 ± 0.0", "5", "2"]
     # other's run with seed 2 has no partner: (.44 - .40, .58 - .50) alone
-    assert difference_rows(outcomes, "there_ir") == [["other", "+6.0 ± 2.8", "+6.0 ± 2.8", "+6.0 ± 2.8", "2"]]
+    assert difference_rows(outcomes, "there_ir", base="base") == [
+        ["other", "+6.0 ± 2.8", "+6.0 ± 2.8", "+6.0 ± 2.8", "2"]
+    ]
+
+
+def test_differences_are_to_the_base_whichever_run_ended_first(runs, folder):
+    outcomes = read_outcomes(runs, folder)
+    only_other = [outcome for outcome in outcomes if outcome.run.variant == "other"]
+    assert difference_rows(only_other, "there_ir", base="base") == []
+    assert difference_rows(outcomes[::-1], "there_ir", base="base")[0][0] == "other"
+
+
+def test_the_page_has_the_tables_of_each_protocol(runs, folder):
+    stored = stored_report(read_outcomes(runs, folder), base="base", title="T")
+    assert [part.title for part in stored.parts] == ["there_ir", "back_ir"]
+    assert [table.caption for table in stored.parts[0].tables] == ["Means and spreads", "Paired differences to base"]
+    assert len(stored.parts[0].tables[0].rows) == 2
 
 
 def test_the_report_shows_both_directions_every_run_and_what_failed(runs, folder):
-    text = report_text(read_outcomes(runs, folder), num_runs=6, failed={"base-2": "no data"}, title="T")
+    text = report_text(read_outcomes(runs, folder), base="base", num_runs=6, failed={"base-2": "no data"}, title="T")
     assert "5 of 6 runs complete, 1 failed." in text
     assert text.index("## there_ir") < text.index("## back_ir") < text.index("## Runs") < text.index("## Failed")
     assert "| other-2 | seed=2 " in text
@@ -72,6 +96,6 @@ def test_the_latex_table_is_a_tabular_of_each_protocol(runs, folder):
 
 
 def test_nothing_complete_is_no_error(runs, tmp_path):
-    text = report_text(read_outcomes(runs, tmp_path), num_runs=6, failed={}, title="T")
+    text = report_text(read_outcomes(runs, tmp_path), base="base", num_runs=6, failed={}, title="T")
     assert "0 of 6 runs complete" in text
     assert latex_table([]) == ""
