@@ -4,7 +4,9 @@ import importlib.util
 import logging
 import os
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from cluster.config import ClusterConfig
@@ -49,6 +51,8 @@ def prepare(*, local: bool = False, cluster: ClusterConfig | None = None) -> Non
         local: for a cluster that this process starts for itself, on loopback only.
         cluster: of the training that this process starts, if it starts one.
     """
+    if "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        raise RuntimeError("call prepare() before ray is imported: Ray reads its environment once, and would not see this")
     chosen = {} if cluster is None else {name: value for name, value in cluster if name in cluster.model_fields_set}
     variables = _variables(cluster or ClusterConfig.model_validate({"train_tab": False}))
     for name, value in {**DEFAULTS, **(LOCAL if local else {}), **variables}.items():
@@ -108,10 +112,35 @@ def connect(
             "_node_ip_address": LOOPBACK,
             "_temp_dir": temp_dir,
         }
+        with _known_address():
+            _join(options)
     else:
         options["address"] = address
-    _join(options)
+        _join(options)
     interrupt_on_sigterm()  # Ray has put its own handler there
+
+
+@contextmanager
+def _known_address() -> Iterator[None]:
+    """Tells the processes of a cluster that starts now where it is.
+
+    Train asks the cluster whether a training's controller lives, and looks for the cluster among all that run on the
+    machine. It may ask a stranger, is told that there is no such controller, and takes the workers' resources away.
+    """
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port = str(probe.getsockname()[1])
+    variables = {"RAY_GCS_SERVER_PORT": port, "RAY_ADDRESS": f"{LOOPBACK}:{port}"}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _join(options: Mapping[str, Any]) -> None:

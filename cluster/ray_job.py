@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import ray
-from ray._private.worker import global_worker
-
 
 def ray_job() -> dict[str, str]:
     """Returns `job_id`, and `submission_id` where the job was submitted; empty in a process without Ray."""
+    import ray  # not above: the commands import this before they prepare the environment that Ray reads
+    from ray._private.worker import global_worker
+
     if not ray.is_initialized():
         return {}
     job = {"job_id": ray.get_runtime_context().get_job_id()}

@@ -57,8 +57,8 @@ class RuntimeConfig(Strict):
     keep_checkpoints: int = Field(2, ge=1)
     """Newest checkpoints that are kept. 2 allows --use-previous when the newest is damaged."""
     report: bool = True
-    """Leave report.html and inspection.npz in the run directory (docs/report.md). Costs seconds at each evaluation and
-    at the end, and a megabyte."""
+    """Leave report.html, inspection.npz and pictures in the run directory (docs/report.md). Costs seconds at each
+    evaluation and at the end, and a few megabytes."""
     keep_every: int | None = Field(None, ge=1)
     """Keep the checkpoint of each n-th epoch for good, in `kept/`; null = none. To follow a training's course, or to
     begin again in its middle. Each costs its space (AGW: 300 MB) and, over Ray, a write that the workers wait for."""

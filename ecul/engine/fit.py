@@ -48,8 +48,9 @@ def fit(config: Config, *, clustering_fn: ClusteringFn, reporter: Reporter, stor
     result = _train(session, state, evaluator, dataset, store, records)
     if runtime.is_main():
         reporter.finish(result)
-        for name, content in draw_pictures(records, result.gallery).items():
-            reporter.picture(name, content)
+        if config.runtime.report:
+            for name, content in draw_pictures(records, result.gallery).items():
+                reporter.picture(name, content)
     return result
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from ecul.types import Modality, noise_as_singletons
 
@@ -43,6 +42,8 @@ def label_quality(labels: Integers, identity: Integers, modality: Integers) -> d
         one cluster, `cross_precision` and `cross_recall` over those pairs of which one image is visible and the other
         infrared. A precision without pairs is 0.
     """
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score  # slow to import
+
     single = noise_as_singletons(labels)
     member = labels >= 0
     clustered, people, kinds = labels[member], identity[member], modality[member]

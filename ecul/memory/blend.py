@@ -6,7 +6,6 @@ other one.
 
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ecul.memory.segments import segment_means
@@ -69,6 +68,8 @@ def _best(scores: Float[Tensor, "L K"]) -> tuple[Int[Tensor, "L"], Bool[Tensor, 
 
 def _one_each(scores: Float[Tensor, "L K"]) -> tuple[Int[Tensor, "L"], Bool[Tensor, "L"]]:
     """The same with no row twice, the sum of the scores being largest; clusters that outnumber the rows get none."""
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     clusters, rows = map(torch.from_numpy, linear_sum_assignment(scores.double().cpu().numpy(), maximize=True))
     row = torch.zeros(len(scores), dtype=torch.long)
     chosen = torch.zeros(len(scores), dtype=torch.bool)

@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +10,7 @@ from cluster.config import load_cluster_config
 from cluster.environment import DEFAULTS, connect, prepare, train_variables
 from ecul.errors import ConfigError
 
+REPOSITORY = Path(__file__).parents[2]
 SILENT = "127.0.0.1:9"  # nobody listens on the port for discarding
 START = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 HEALTH = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
@@ -49,6 +53,51 @@ def test_a_setting_wins_over_the_environment_and_that_over_a_default(
     cluster = load_cluster_config(None, settings).updated({"clustering.borrow": True})
     prepare(cluster=cluster)
     assert os.environ[START] == after
+
+
+COMMANDS = [
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+    for room in ("cluster", "tune")
+    for path in sorted((REPOSITORY / room).glob("*.py"))
+    if "prepare(" in path.read_text() and path.name != "environment.py"
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_imports_ray_before_it_has_prepared_the_environment(command: str):
+    asked = f"import sys, {command}; sys.exit('ray' in sys.modules)"
+    subprocess.run([sys.executable, "-c", asked], check=True, cwd=REPOSITORY)
+
+
+def test_a_command_that_prepares_too_late_is_told():
+    # the mode of authentication is read once, and without it the own cluster refuses its driver
+    late = "import ray; from cluster.environment import prepare; prepare()"
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    done = subprocess.run([sys.executable, "-c", late], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert "before ray is imported" in done.stderr.splitlines()[-1]
+
+
+def test_the_processes_of_an_own_cluster_know_where_it_is_and_take_its_token(tmp_path: Path):
+    """Ray's default is the newest cluster of the machine: Train asks it about a controller that it does not know."""
+    script = (
+        "import os\n"
+        "from cluster.environment import connect, prepare\n"
+        "prepare(local=True)\n"
+        "connect('local', num_cpus=1)\n"
+        "import ray\n"
+        "told = ray.get(ray.remote(lambda: os.environ['RAY_ADDRESS']).remote())\n"
+        "print(told == ray.get_runtime_context().gcs_address, 'RAY_ADDRESS' in os.environ)\n"
+    )
+    variables = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ADDRESS")
+    environment = {name: value for name, value in os.environ.items() if name not in variables}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        env=environment | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "True False\n", done.stderr
 
 
 def test_an_address_without_a_cluster_is_one_line_at_once():

@@ -145,7 +145,7 @@ def test_shuffled_identities_leave_the_run_bit_identical(
 
 def test_the_run_directory_explains_itself(undisturbed: tuple[Path, dict[str, torch.Tensor]]):
     names = {path.name for path in undisturbed[0].iterdir()}
-    assert {"run.json", "metrics.jsonl", "checkpoints", "curves.png", "gallery.png", "result.json"} <= names
+    assert {"run.json", "metrics.jsonl", "checkpoints", "result.json"} <= names
     records = read_records(undisturbed[0])
     assert [record["stage"] for record in records] == [1, 2, 2]
     assert {"loss/intra_visible", "loss/intra_infrared", "visible/clusters"} <= records[0].keys()

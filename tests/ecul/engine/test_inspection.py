@@ -162,5 +162,6 @@ def test_looking_changes_no_weight(tiny_config, tmp_path):
         clustering = partial(cluster_epoch, num_threads=1)
         fit(config, clustering_fn=clustering, reporter=RunDirectory(folder), store=store)
         weights.append((store.load() or {})["model"])
-        assert (folder / INSPECTION_FILE).is_file() == report
+        for name in (INSPECTION_FILE, "curves.png", "gallery.png"):
+            assert (folder / name).is_file() == report
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
