@@ -125,7 +125,7 @@ def _known_address() -> Iterator[None]:
     """Tells the processes of a cluster that starts now where it is.
 
     Train asks the cluster whether a training's controller lives, and looks for the cluster among all that run on the
-    machine. It may ask a stranger, is told that there is no such controller, and takes the workers' resources away.
+    machine. It may ask a stranger, who knows no such controller or does not answer (12 s at the end of a run).
     """
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
