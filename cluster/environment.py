@@ -52,7 +52,9 @@ def prepare(*, local: bool = False, cluster: ClusterConfig | None = None) -> Non
         cluster: of the training that this process starts, if it starts one.
     """
     if "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ:
-        raise RuntimeError("call prepare() before ray is imported: Ray reads its environment once, and would not see this")
+        raise RuntimeError(
+            "call prepare() before ray is imported: Ray reads its environment once, and would not see this"
+        )
     chosen = {} if cluster is None else {name: value for name, value in cluster if name in cluster.model_fields_set}
     variables = _variables(cluster or ClusterConfig.model_validate({"train_tab": False}))
     for name, value in {**DEFAULTS, **(LOCAL if local else {}), **variables}.items():

@@ -74,9 +74,7 @@ def small_numbers(config: Config) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_trains_through_all_its_stages(
-    name: str, tiny_sysu: Path, tiny_regdb: Path, tmp_path: Path
-):
+def test_a_recipe_trains_through_all_its_stages(name: str, tiny_sysu: Path, tiny_regdb: Path, tmp_path: Path):
     path = CONFIGS / f"{name}.yaml"
     shipped = load_config(path)
     lengths = {f"stages.{stage}": min(shipped.stages.length(stage), 1) for stage in ("intra", "blend", "united")}
