@@ -39,14 +39,19 @@ class ClusteringTaskConfig(Strict):
     """Use the CPUs of the waiting workers, and rank 0's GPU, instead of reserving some; null = only with `--address
     local`. Right on one machine and on GPU nodes with many cores."""
     borrow_after_s: float | None = Field(60, ge=0)
-    """If what the task reserves is not free for so many seconds, it borrows instead (see `borrow`), with a warning, and
-    leaves `resources` out; null = wait until `timeout_s`. Less saves waiting on a busy cluster; more, or null, is
-    for a rank 0 without the memory for it, or a cluster that must grow first."""
+    """If what the task reserves is not free for so many seconds (at most half of `timeout_s`), it borrows instead (see
+    `borrow`), with a warning, and leaves `resources` out; null = wait until `timeout_s`. Less saves waiting on a busy
+    cluster; more, or null, is for a rank 0 without the memory for it, or a cluster that must grow first."""
     max_retries: int = Field(3, ge=0)
     """How often the clustering of an epoch is restarted after a process or node was lost."""
     timeout_s: float = Field(1500, gt=0)
     """Longest wait for an epoch's clustering in seconds, with the wait for resources. After it the run ends with an
     error."""
+
+    @property
+    def patience_s(self) -> float | None:
+        """Seconds that a task waits for what it reserves before it borrows, so that it can still end in time."""
+        return None if self.borrow_after_s is None else min(self.borrow_after_s, self.timeout_s / 2)
 
     @model_validator(mode="after")
     def _shards_use_no_gpu(self) -> Self:

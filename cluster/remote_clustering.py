@@ -120,7 +120,7 @@ class RemoteClustering:
     ) -> ClusteringResult:
         """Clusters on resources of its own if they are free soon enough, else on those of the workers that wait."""
         start = time.perf_counter()
-        patience = self._config.borrow_after_s if can_wait_in_vain(self._config) else None
+        patience = self._config.patience_s if can_wait_in_vain(self._config) else None
         if patience is not None and not self._had_room:
             patience = min(_BRIEF_S, patience)
         try:
@@ -133,8 +133,8 @@ class RemoteClustering:
             state = f"needs {_needs(self._config)}; {_free()}"
             if self._had_room:
                 self._warn(
-                    f"the clustering could not begin within clustering.borrow_after_s={patience:g} s ({state}); it "
-                    "uses the CPUs of the waiting workers instead, until there is room again"
+                    f"the clustering could not begin within {patience:g} s ({state}); it uses the CPUs of the waiting "
+                    "workers instead, until there is room again (clustering.borrow_after_s)"
                 )
                 self._had_room = False
             else:

@@ -87,3 +87,9 @@ def test_workers_are_a_number_or_a_range(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="2"):
         parser.parse_args(["--workers", "many"])
     assert "neither a number nor MIN:MAX" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("settings", "seconds"), [({}, 60), ({"timeout_s": 60}, 30), ({"borrow_after_s": None}, None)])
+def test_a_clustering_without_room_borrows_before_its_time_is_over(settings: dict[str, object], seconds: float | None):
+    cluster = load_cluster_config(None, {f"clustering.{name}": value for name, value in settings.items()})
+    assert cluster.clustering.patience_s == seconds
