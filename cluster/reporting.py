@@ -1,9 +1,7 @@
 """Reports of a training over Ray: the run directory on any storage, events, profiler and experiment tracker."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from cluster.gauges import Gauges
@@ -97,13 +95,16 @@ def add_remote_report(folder: RunFolder, reporter: Reporter) -> None:
     if folder.local is not None:
         add_report(folder.local, reporter)
         return
-    with tempfile.TemporaryDirectory(prefix="ecul-report-") as name:
-        copy = Path(name) / folder.name
+    scratch = ScratchFolder("report")
+    copy = scratch.path / folder.name
+    try:
         copy.mkdir()
         for file in FILES:
             if (content := folder.read(file)) is not None:
                 (copy / file).write_bytes(content)
         add_report(copy, reporter)
+    finally:
+        scratch.remove()
 
 
 @contextmanager

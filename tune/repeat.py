@@ -198,7 +198,8 @@ def _write_report(folder: Path, runs: "Sequence[RepeatedRun]") -> tuple[str, Map
     from ecul.files import write_atomically
     from ecul.report.stored import write_stored
     from ecul.report.write import write_report as write_page
-    from tune.report.repeats import latex_table, read_outcomes, report_text, stored_report
+    from tune.report.repeat_page import stored_report
+    from tune.report.repeats import latex_table, read_outcomes, report_text
 
     outcomes = read_outcomes(runs, folder / "trials")
     # a run may have been completed by a driver that was killed before it could say so
@@ -207,7 +208,8 @@ def _write_report(folder: Path, runs: "Sequence[RepeatedRun]") -> tuple[str, Map
     text = report_text(outcomes, base=base, num_runs=len(runs), failed=failed, title=title)
     write_atomically(folder / "report" / "report.md", text)
     if outcomes:
-        write_stored(folder, stored_report(outcomes, base=base, title=title))
+        counts = {"num_runs": len(runs), "failed": failed}
+        write_stored(folder, stored_report(outcomes, folder, base=base, trials="trials", title=title, **counts))
         write_page([folder], folder / "report" / REPORT_FILE)
     write_atomically(folder / "report" / "table.tex", latex_table(outcomes))
     return text, failed, len(outcomes)

@@ -1,8 +1,8 @@
 """The pictures of a finished run."""
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,15 +21,15 @@ def draw_pictures(records: Sequence[Record], gallery: Gallery | None) -> dict[st
     """
     from ecul.plots.curves import plot_curves  # matplotlib is slow to import, and only rank 0 draws
 
-    with TemporaryDirectory(prefix="ecul-pictures-") as name:
-        folder = Path(name)
-        plot_curves(records, folder / "curves.png")
-        if gallery is not None:
-            _draw_gallery(gallery, folder / "gallery.png")
-        return {path.stem: path.read_bytes() for path in sorted(folder.iterdir())}
+    files = {"curves": io.BytesIO()}  # in memory: a process that is killed here leaves no folder behind
+    plot_curves(records, files["curves"])
+    if gallery is not None:
+        files["gallery"] = io.BytesIO()
+        _draw_gallery(gallery, files["gallery"])
+    return {name: file.getvalue() for name, file in files.items()}
 
 
-def _draw_gallery(gallery: Gallery, path: Path) -> None:
+def _draw_gallery(gallery: Gallery, out: BinaryIO) -> None:
     from ecul.plots.gallery import plot_gallery
 
     def image(file: str) -> np.ndarray:
@@ -37,4 +37,4 @@ def _draw_gallery(gallery: Gallery, path: Path) -> None:
 
     queries = np.stack([image(file) for file in gallery.query_paths])
     ranked = np.stack([np.stack([image(file) for file in row]) for row in gallery.ranked_paths])
-    plot_gallery(queries, ranked, np.array(gallery.correct), path)
+    plot_gallery(queries, ranked, np.array(gallery.correct), out)

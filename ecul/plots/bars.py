@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ecul.plots.canvas import FIGURE_INCHES, legend_below
 from ecul.plots.panels import BLUE, GREEN, ORANGE, PURPLE, RED, TEAL, Record
 
 PHASES = {
@@ -25,7 +26,7 @@ def timing_figure(records: Sequence[Record]) -> Figure:
     Args:
         records: ordered by their `epoch`, which each has.
     """
-    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
     axes = figure.subplots()
     epochs = [record["epoch"] for record in records]
     bottom = np.zeros(len(records))
@@ -35,6 +36,7 @@ def timing_figure(records: Sequence[Record]) -> Figure:
         bottom += seconds
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label(axes, "Seconds of each epoch", "epoch")
+    legend_below(figure)
     return figure
 
 
@@ -45,16 +47,17 @@ def size_figure(counts: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
         counts: for `visible`, `infrared` and `united`, as far as there are such, pairs of a range of sizes and its
             number of clusters; the same ranges for each.
     """
-    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
     axes = figure.subplots()
     colours = {"visible": BLUE, "infrared": RED, "united": PURPLE}
     width = 0.85 / max(len(counts), 1)
     for number, (name, pairs) in enumerate(counts.items()):
         place = np.arange(len(pairs)) + (number - (len(counts) - 1) / 2) * width
         axes.bar(place, [count for _, count in pairs], width, label=name, color=colours[name])
-        axes.set_xticks(np.arange(len(pairs)), [label for label, _ in pairs])
+        axes.set_xticks(np.arange(len(pairs)), [label for label, _ in pairs], fontsize=8)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _label(axes, "Clusters by number of images", "images in a cluster")
+    legend_below(figure)
     return figure
 
 
@@ -63,4 +66,3 @@ def _label(axes: Axes, title: str, xlabel: str) -> None:
     axes.set_xlabel(xlabel)
     axes.grid(alpha=0.25, axis="y")
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8, frameon=False)

@@ -1,24 +1,49 @@
 """Saves figures without pyplot's global state."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ecul.files import replacing
 
+FIGURE_INCHES = (4.4, 3.4)
+"""Width and height of a picture of the report: its text can be read on a telephone."""
 
-def save_figure(figure: Figure, path: Path, *, dots_per_inch: int = 120) -> None:
-    """Writes the figure as PNG; a reader sees the old file or the whole new one.
+_LEGEND_POINTS = 8
+_SYMBOL_INCHES, _LETTER_INCHES = 0.5, 0.06  # of an entry, about, at that size
+
+
+def legend_below(figure: Figure, *, markerscale: float = 1.0) -> None:
+    """Puts one legend of all axes under them, in as many columns as the figure has room for.
+
+    Args:
+        figure: with constrained layout.
+        markerscale: size of the legend's markers to that of the drawn ones.
+    """
+    names = [name for axes in figure.axes for name in axes.get_legend_handles_labels()[1]]
+    if names:
+        column = _SYMBOL_INCHES + _LETTER_INCHES * max(map(len, names))
+        columns = max(1, min(len(names), int(figure.get_figwidth() / column)))
+        style = {"fontsize": _LEGEND_POINTS, "frameon": False, "markerscale": markerscale}
+        figure.legend(loc="outside lower center", ncols=columns, **style)
+
+
+def save_figure(figure: Figure, out: Path | BinaryIO, *, dots_per_inch: int = 120) -> None:
+    """Writes the figure as PNG; a reader of a file sees the old one or the whole new one.
 
     Args:
         figure: any figure that belongs to no window.
-        path: file to write; its folder must exist.
+        out: file to write, whose folder must exist, or an open one.
         dots_per_inch: resolution.
 
     Raises:
         OSError: the folder is missing or full.
     """
-    with replacing(path) as partial:
-        # no Software entry: equal figures give equal bytes whatever the matplotlib version writes there
-        FigureCanvasAgg(figure).print_figure(partial, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    if isinstance(out, Path):
+        with replacing(out) as partial, partial.open("wb") as file:
+            save_figure(figure, file, dots_per_inch=dots_per_inch)
+        return
+    # no Software entry: equal figures give equal bytes whatever the matplotlib version writes there
+    FigureCanvasAgg(figure).print_figure(out, format="png", dpi=dots_per_inch, metadata={"Software": None})

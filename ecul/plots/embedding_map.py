@@ -11,6 +11,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ecul.plots.canvas import legend_below
+
 _GREY = "#9aa5b1"
 _COLOURS = [colormaps["tab10"](number) for number in (0, 3, 2, 1, 4, 9, 5, 6, 8)]
 _NEIGHBOURS, _STEPS = 30.0, 500
@@ -54,7 +56,7 @@ def map_figure(position: NDArray[np.float32], colouring: Colouring) -> Figure:
         position: (M, 2).
         colouring: of the M images.
     """
-    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    figure = Figure(figsize=(4.4, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.set_title(colouring.title, loc="left", fontsize=11)
     axes.set_xticks([])
@@ -65,6 +67,5 @@ def map_figure(position: NDArray[np.float32], colouring: Colouring) -> Figure:
     for kind, name in enumerate(colouring.names[: len(_COLOURS)]):
         chosen = colouring.kind == kind
         axes.scatter(*position[chosen].T, color=[_COLOURS[kind]], alpha=0.85, label=name, **dots)
-    if axes.get_legend_handles_labels()[0]:
-        figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False, markerscale=2)
+    legend_below(figure, markerscale=2)
     return figure

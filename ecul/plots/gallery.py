@@ -4,6 +4,7 @@ Shape legend: Q queries, K gallery images a query, H x W pixels.
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -23,7 +24,7 @@ def plot_gallery(
     query_images: UInt8[np.ndarray, "Q 3 H W"],
     top_images: UInt8[np.ndarray, "Q K 3 H W"],
     correct: Bool[np.ndarray, "Q K"],
-    path: Path,
+    out: Path | BinaryIO,
     *,
     title: str = "",
 ) -> None:
@@ -33,7 +34,7 @@ def plot_gallery(
         query_images: RGB.
         top_images: RGB, from near to far.
         correct: whether each of them shows the query's person.
-        path: PNG file to write.
+        out: PNG file to write, by its path or open.
         title: text above the picture.
 
     Raises:
@@ -53,7 +54,7 @@ def plot_gallery(
         figure.text(centre / mosaic.shape[1], baseline, name, ha="center", va="bottom", fontsize=9)
     if title:
         figure.text(0.5, 1 - 0.06 / height, title, ha="center", va="top", fontsize=11)
-    save_figure(figure, path, dots_per_inch=_DOTS_PER_INCH)
+    save_figure(figure, out, dots_per_inch=_DOTS_PER_INCH)
 
 
 def _mosaic(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -138,7 +139,7 @@ def draw_panel(axes: Axes, panel: Panel, records: Sequence[Record], *, legend: b
     if panel.fraction and drawn:
         axes.set_ylim(0.0, 1.0)
     elif drawn and not panel.signed:
-        axes.set_ylim(bottom=0.0)
+        from_zero(axes)
     if drawn and legend:
         axes.legend(fontsize=8, loc="best", frameon=False)
     if not drawn:
@@ -147,6 +148,12 @@ def draw_panel(axes: Axes, panel: Panel, records: Sequence[Record], *, legend: b
         axes.axvline(epoch - 0.5, color="#999999", linewidth=1, linestyle="--")
         place = {"transform": axes.get_xaxis_transform(), "va": "top"}
         axes.text(epoch - 0.5, 0.98, f" stage {stage:g}", fontsize=8, color="#666666", **place)
+
+
+def from_zero(axes: Axes) -> None:
+    """Lets the values' axis begin at 0 and end a little above the largest value that is drawn."""
+    largest = max((float(np.max(line.get_ydata())) for line in axes.get_lines()), default=0.0)
+    axes.set_ylim(0.0, 1.06 * largest if largest > 0 else 1.0)
 
 
 def stage_starts(records: Sequence[Record]) -> list[tuple[float, float]]:
@@ -165,5 +172,6 @@ def _draw_line(axes: Axes, line: Line, records: Sequence[Record]) -> bool:
     points = points_of(line, records)
     if points:
         epochs, values = zip(*points, strict=True)
-        axes.plot(epochs, values, color=line.colour, label=line.name, linewidth=1.6, marker="o", markersize=2.5)
+        size = 2.5 if len(points) > 1 else 5.0  # a dot alone is to be seen
+        axes.plot(epochs, values, color=line.colour, label=line.name, linewidth=1.6, marker="o", markersize=size)
     return bool(points)

@@ -30,11 +30,12 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column names its rows."""
+    """A table whose first column names its rows; `wrap` lets long texts take several lines."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    wrap: bool = False
     kind: str = "table"
 
 

@@ -9,7 +9,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ecul.plots.panels import Line, points_of
+from ecul.plots.canvas import FIGURE_INCHES, legend_below
+from ecul.plots.panels import Line, from_zero, points_of
 from ecul.plots.vector import vector_style
 from ecul.report.blocks import Cell, Part, Picture, Pictures, Table, Text, drawn
 from ecul.report.runs import Run
@@ -112,7 +113,7 @@ def _curves(groups: Sequence[Group], key: str, title: str) -> Picture | None:
     """One line a run, one colour a group; None where no run has the values."""
     told: list[str] = []
     with vector_style():
-        figure = Figure(figsize=(5.2, 3.8), layout="constrained")
+        figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
         axes = figure.subplots()
         for number, group in enumerate(groups):
             for position, run in enumerate(group.runs):
@@ -125,12 +126,12 @@ def _curves(groups: Sequence[Group], key: str, title: str) -> Picture | None:
         axes.set_title(title, loc="left", fontsize=11)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(bottom=0.0)
+        from_zero(axes)
         axes.grid(alpha=0.25)
-        if told and len(groups) > 1:
-            figure.legend(loc="outside lower left", fontsize=7, frameon=False)
+        if len(groups) > 1:
+            legend_below(figure)
         return drawn(figure, title, f"{title}: {'; '.join(told)}.") if told else None
 
 
-def _short(text: str, length: int = 70) -> str:
+def _short(text: str, length: int = 60) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"

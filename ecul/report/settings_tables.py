@@ -21,14 +21,14 @@ def settings_part(runs: Sequence[Run]) -> Part:
         differing = differences([run.settings for run in runs])
         if differing:
             rows = [[path, *(value_text(run.settings.get(path)) for run in runs)] for path in differing]
-            blocks.append(Table("Settings that differ between the runs", ["setting", *names], rows))
+            blocks.append(Table("Settings that differ between the runs", ["setting", *names], rows, wrap=True))
         else:
             blocks.append(Text("All runs have the same settings."))
     else:
         (run,) = runs
         changed = changed_settings(run.settings)
         rows = [[path, value_text(run.settings.get(path)), value_text(default)] for path, default in changed.items()]
-        table = Table("Settings that are not the defaults", ["setting", "value", "default"], rows)
+        table = Table("Settings that are not the defaults", ["setting", "value", "default"], rows, wrap=True)
         blocks.append(Folded(f"{len(rows)} settings that are not the defaults", [table]))
     paths = list(dict.fromkeys(path for run in runs for path in run.settings))
     rows = [[path, *(value_text(run.settings.get(path)) for run in runs)] for path in paths]
@@ -38,7 +38,10 @@ def settings_part(runs: Sequence[Run]) -> Part:
     blocks.append(
         Folded(
             "All settings, versions and data",
-            [Table("All settings", ["setting", *names], rows), Table("Versions and data", ["fact", *names], facts)],
+            [
+                Table("All settings", ["setting", *names], rows, wrap=True),
+                Table("Versions and data", ["fact", *names], facts, wrap=True),
+            ],
         )
     )
     return Part("Settings", blocks)

@@ -95,8 +95,10 @@ def _blocks(folder: Path, part: StoredPart) -> Sequence[Block]:
     for table in part.tables:
         shown = Table(table.caption, table.columns, table.rows)
         blocks.append(Folded(table.caption, [shown]) if table.folded else shown)
-    if part.pictures:
-        blocks.append(Pictures([_picture((folder / STORED_FILE).parent, picture) for picture in part.pictures]))
+    pictures = [_picture((folder / STORED_FILE).parent, picture) for picture in part.pictures]
+    for wide in (False, True):
+        if alike := [picture for picture in pictures if picture.wide == wide]:
+            blocks.append(Pictures(alike))
     return blocks
 
 

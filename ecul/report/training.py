@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from ecul.names import StageName
 from ecul.plots.bars import PHASES, size_figure, timing_figure
+from ecul.plots.canvas import FIGURE_INCHES, legend_below
 from ecul.plots.panels import MORE_PANELS, PANELS, Panel, Record, draw_panel, points_of
 from ecul.plots.vector import vector_style
 from ecul.report.blocks import Block, Figures, Folded, Part, Picture, Pictures, Table, Text, drawn
@@ -100,9 +101,9 @@ def timings_part(run: Run) -> Part:
 def panel_picture(panel: Panel, records: Sequence[Record]) -> Picture:
     """Returns a panel as a picture; the text alternative names each curve's first and last value."""
     with vector_style():
-        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
         draw_panel(figure.subplots(), panel, records, legend=False)
-        figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+        legend_below(figure)
         told = [f"{line.name} {_course(points)}" for line in panel.lines if (points := points_of(line, records))]
         return drawn(figure, panel.title, f"{panel.title} by epoch: {'; '.join(told)}.")
 
@@ -146,7 +147,8 @@ def _size_picture(record: Record) -> list[Picture]:
         keys = [key for key in record if key.startswith(f"{name}/{_SIZES}")]
         edges = sorted(int(key.rpartition("_")[2]) for key in keys)
         if edges:
-            labels = [f"{low}-{high - 1}" for low, high in pairwise(edges)]
+            ranges = [(max(low, 1), high - 1) for low, high in pairwise(edges)]  # no cluster is empty
+            labels = [f"{low}-{high}" if low < high else f"{low}" for low, high in ranges]
             numbers = [record[f"{name}/{_SIZES}{low}"] for low in edges]
             counts[name] = list(zip([*labels, f"{edges[-1]}+"], numbers, strict=True))
     if not counts:

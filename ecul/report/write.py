@@ -1,6 +1,7 @@
 """Writes the report of runs, sweeps and repetitions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ecul.errors import DataError
@@ -45,50 +46,73 @@ def report_page(paths: Sequence[Path]) -> str:
         DataError: as for `write_report`.
     """
     found = find(paths)
+    drawn = [_drawn(run, images=number < _WITH_IMAGES) for number, run in enumerate(found.runs[:_IN_DETAIL])]
+    common = _common(found)
     text = ""
-    for with_images in range(min(_WITH_IMAGES, len(found.runs)), -1, -1):
-        text = render(_page(found, with_images))
+    for with_images in range(min(_WITH_IMAGES, len(drawn)), -1, -1):  # pictures are drawn once, above
+        text = render(_page(found, common, drawn, with_images))
         if len(text.encode()) < LARGEST_PAGE:
             break
     return text
 
 
-def _page(found: Found, with_images: int) -> Page:
-    stored = [part for folder, report in found.stored for part in parts_of(folder, report)]
-    titles = [report.title for _, report in found.stored]
+@dataclass(frozen=True)
+class _Drawn:
+    """A run with its parts.
+
+    Attributes:
+        run: it.
+        training: its curves and diagnostics.
+        images: its images; none where it holds none, or where no page would show them.
+        timings: where its time went.
+    """
+
+    run: Run
+    training: Sequence[Part]
+    images: Sequence[Part]
+    timings: Part
+
+    def parts(self, *, images: bool) -> list[Part]:
+        """All of them; where there is nothing to look at, a line says why."""
+        if self.run.inspection is not None:
+            return [*self.training, *(self.images if images else ()), self.timings]
+        text = "This run holds no inspection.npz: it has not reached an evaluation, or runtime.report is off."
+        return [*self.training, Part("Clusters", [Text(text)]), self.timings]
+
+
+def _drawn(run: Run, *, images: bool) -> _Drawn:
+    shown = image_parts(run.inspection) if images and run.inspection is not None else ()
+    return _Drawn(run, training_parts(run), shown, timings_part(run))
+
+
+def _common(found: Found) -> list[Part]:
+    """What is above the runs of a page that shows several, or what another program stored."""
+    parts = [part for folder, report in found.stored for part in parts_of(folder, report)]
     runs = found.runs
-    if len(runs) == 1 and not stored:
+    parts += [settings_part(runs)] if len(runs) > 1 or (runs and not parts) else []
+    return parts + ([comparison_part(runs)] if len(runs) > 1 else [])
+
+
+def _page(found: Found, common: Sequence[Part], drawn: Sequence[_Drawn], with_images: int) -> Page:
+    runs = found.runs
+    if len(runs) == 1 and not found.stored:
         (run,) = runs
-        parts = [Part("Result", overview(run)), settings_part(runs), *_run_parts(run, images=with_images > 0)]
+        parts = [Part("Result", overview(run)), *common, *drawn[0].parts(images=with_images > 0)]
         return Page(f"Run {run.name}", _subtitle(run), parts)
-    title = ", ".join(titles) if titles else f"{len(runs)} runs"
+    title = ", ".join(report.title for _, report in found.stored) or f"{len(runs)} runs"
     subtitles = [report.subtitle for _, report in found.stored if report.subtitle]
-    parts = [*stored]
-    if runs:
-        parts += [settings_part(runs)] if len(runs) > 1 or not stored else []
-        parts += [comparison_part(runs)] if len(runs) > 1 else []
-        parts += [_run_part(run, images=number < with_images) for number, run in enumerate(runs[:_IN_DETAIL])]
+    parts = [*common, *(_run_part(one, images=number < with_images) for number, one in enumerate(drawn))]
     if len(runs) > _IN_DETAIL:
         left = ", ".join(run.name for run in runs[_IN_DETAIL:])
         parts.append(Part("More runs", [Text(f"Without details here; give fewer runs to see them: {left}")]))
     return Page(title, "; ".join(subtitles) or ", ".join(run.name for run in runs), parts)
 
 
-def _run_parts(run: Run, *, images: bool) -> list[Part]:
-    parts = training_parts(run)
-    if run.inspection is not None and images:
-        parts += image_parts(run.inspection)
-    elif run.inspection is None:
-        text = "This run holds no inspection.npz: it has not reached an evaluation, or runtime.report is off."
-        parts.append(Part("Clusters", [Text(text)]))
-    return [*parts, timings_part(run)]
-
-
-def _run_part(run: Run, *, images: bool) -> Part:
-    """One run of several: its parts under headings, those with images folded."""
+def _run_part(drawn: _Drawn, *, images: bool) -> Part:
+    """One run of several: its parts under headings, folded."""
+    run = drawn.run
     blocks: list[Block] = [Text(_subtitle(run)), *overview(run)]
-    for part in _run_parts(run, images=images):
-        blocks.append(Folded(part.title, part.blocks))
+    blocks += [Folded(part.title, part.blocks) for part in drawn.parts(images=images)]
     if run.inspection is not None and not images:
         blocks.append(Text("Its images are left out here to keep the page small; give this run alone to see them."))
     return Part(f"Run {run.name}", blocks)

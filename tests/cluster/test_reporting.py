@@ -39,6 +39,8 @@ def test_remote_storage_keeps_what_an_earlier_process_wrote(tiny_config: Build):
     assert folder.picture_names() == ["curves"]
     assert folder.read("curves.png") == b"png"
     add_remote_report(folder, second)
+    first.close()
+    second.close()
     assert b"Run run" in (folder.read("report.html") or b"")
 
 

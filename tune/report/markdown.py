@@ -54,7 +54,7 @@ def state_counts(findings: Findings) -> str:
 def trials_columns(findings: Findings) -> list[str]:
     """Returns the names of the columns of `trials_rows`."""
     paths = list(dict.fromkeys(path for row in findings.rows for path in row.values))
-    return ["trial", "state", *(target.metric for target in findings.objectives), *paths, "seconds"]
+    return ["trial", *(target.metric for target in findings.objectives), *paths, "state", "seconds"]
 
 
 def trials_rows(findings: Findings, rows: Sequence[TrialRow]) -> list[list[Any]]:

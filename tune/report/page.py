@@ -7,6 +7,7 @@ from typing import Any
 from ecul.report.stored import StoredPart, StoredPicture, StoredReport, StoredTable
 from tune.report.analysis import Findings
 from tune.report.markdown import state_counts, trials_columns, trials_rows
+from tune.roles import label_of
 from tune.study.record import TrialRow
 
 _TOP = 10
@@ -67,7 +68,9 @@ def _tables(findings: Findings) -> tuple[StoredTable, ...]:
 
 def _table(caption: str, findings: Findings, rows: Sequence[TrialRow], *, folded: bool = False) -> StoredTable:
     cells = tuple(tuple(_cell(value) for value in line) for line in trials_rows(findings, rows))
-    return StoredTable(caption=caption, columns=tuple(trials_columns(findings)), rows=cells, folded=folded)
+    return StoredTable(
+        caption=caption, columns=tuple(map(label_of, trials_columns(findings))), rows=cells, folded=folded
+    )
 
 
 def _importance(findings: Findings) -> list[StoredPart]:

@@ -98,6 +98,7 @@ def _parallel(findings: Findings, space: SearchSpace) -> Figure:
 def _slices(findings: Findings, space: SearchSpace) -> Figure:
     target = findings.objectives[0]
     figure, panels = _panels(len(space.domains))
+    _heading(figure, f"{target.metric} by each setting")
     for (path, domain), axes in zip(space.domains.items(), panels, strict=True):
         points = [(row.values[path], row.metrics[target.metric]) for row in findings.ranked if path in row.values]
         if isinstance(domain, Choice):
@@ -138,6 +139,7 @@ def _front(findings: Findings) -> Figure:
 
 def _agreement(findings: Findings) -> Figure:
     figure, panels = _panels(len(findings.agreement))
+    _heading(figure, f"{findings.reference} by signals without labels")
     for item, axes in zip(findings.agreement, panels, strict=True):
         points = [(row.metrics[item.signal], row.metrics[findings.reference]) for row in findings.ranked]
         _scatter(axes, points, colour="#9467bd", alpha=0.6)
@@ -148,7 +150,7 @@ def _agreement(findings: Findings) -> Figure:
 
 
 def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel(x)
@@ -168,6 +170,10 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     for axes in panels[:count]:
         axes.grid(alpha=0.25)
     return figure, panels[:count]
+
+
+def _heading(figure: Figure, text: str) -> None:
+    figure.suptitle(text, x=0.01, ha="left", fontsize=11)
 
 
 def _scatter(

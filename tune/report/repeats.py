@@ -8,7 +8,6 @@ from statistics import mean, stdev
 from typing import Any
 
 from ecul.engine.run_directory import read_records, read_result, wall_seconds
-from ecul.report.stored import StoredPart, StoredReport, StoredTable
 from tune.text import table, values_text
 from tune.trials.grid import RepeatedRun
 
@@ -77,12 +76,12 @@ def report_text(outcomes: Sequence[Outcome], *, base: str, num_runs: int, failed
         title: of the page.
     """
     parts = [f"# {title}", f"{len(outcomes)} of {num_runs} runs complete, {len(failed)} failed."]
-    for protocol in _protocols(outcomes):
+    for protocol in protocols_of(outcomes):
         columns, rows = summary_rows(outcomes, protocol)
         parts += [f"## {protocol}", table(columns, rows)]
         differences = difference_rows(outcomes, protocol, base=base)
         if differences:
-            parts.append(table(_difference_columns(base), differences))
+            parts.append(table(difference_columns(base), differences))
     if outcomes:
         spread = "Percent; mean ± standard deviation over runs (n - 1). Seconds are wall time of all epochs."
         told = " (oracle): trained on true labels." if any(outcome.told for outcome in outcomes) else ""
@@ -103,7 +102,7 @@ def summary_rows(outcomes: Sequence[Outcome], protocol: str) -> tuple[list[str],
     scores = [name for name in SCORES if any(name in outcome.protocols[protocol] for outcome in chosen)]
     details = [name for name in DETAILS if any(name in outcome.details for outcome in chosen)]
     rows: list[list[str]] = []
-    for name in _variants(chosen):
+    for name in variants_of(chosen):
         own = [outcome for outcome in chosen if outcome.run.variant == name]
         cells = [spread([outcome.protocols[protocol].get(score, math.nan) for outcome in own]) for score in scores]
         for detail in details:
@@ -114,26 +113,8 @@ def summary_rows(outcomes: Sequence[Outcome], protocol: str) -> tuple[list[str],
     return ["", *(SCORES[name] for name in scores), *(DETAILS[name] for name in details), "seconds", "runs"], rows
 
 
-def stored_report(outcomes: Sequence[Outcome], *, base: str, title: str) -> StoredReport:
-    """Returns the tables as parts of the page of `ecul report`.
-
-    Args:
-        outcomes: of the complete runs.
-        base: variant that the others are compared with.
-        title: of the page.
-    """
-    parts: list[StoredPart] = []
-    for protocol in _protocols(outcomes):
-        columns, rows = summary_rows(outcomes, protocol)
-        tables = [StoredTable(caption="Means and spreads", columns=tuple(columns), rows=tuple(map(tuple, rows)))]
-        if differences := difference_rows(outcomes, protocol, base=base):
-            caption, columns = f"Paired differences to {base}", tuple(_difference_columns(base))
-            tables.append(StoredTable(caption=caption, columns=columns, rows=tuple(map(tuple, differences))))
-        parts.append(StoredPart(title=protocol, tables=tuple(tables)))
-    return StoredReport(title=title, parts=tuple(parts))
-
-
-def _difference_columns(base: str) -> list[str]:
+def difference_columns(base: str) -> list[str]:
+    """Returns the columns of `difference_rows`."""
     return [f"minus {base}, pairs", *(SCORES[name] for name in _PAIRED), "pairs"]
 
 
@@ -148,7 +129,7 @@ def difference_rows(outcomes: Sequence[Outcome], protocol: str, *, base: str) ->
     chosen = [outcome for outcome in outcomes if protocol in outcome.protocols]
     bases = {_pair(outcome): outcome for outcome in chosen if outcome.run.variant == base}
     rows: list[list[str]] = []
-    for name in _variants(chosen):
+    for name in variants_of(chosen):
         pairs = [
             (outcome.protocols[protocol], bases[_pair(outcome)].protocols[protocol])
             for outcome in chosen
@@ -163,7 +144,7 @@ def difference_rows(outcomes: Sequence[Outcome], protocol: str, *, base: str) ->
 def latex_table(outcomes: Sequence[Outcome]) -> str:
     """Returns the means and spreads of all protocols as a LaTeX tabular (package booktabs)."""
     lines: list[str] = []
-    for protocol in _protocols(outcomes):
+    for protocol in protocols_of(outcomes):
         columns, rows = summary_rows(outcomes, protocol)
         kept = [position for position, column in enumerate(columns) if column in ("", *SCORES.values())]
         head = [_escaped(protocol), *(columns[position] for position in kept[1:])]
@@ -195,11 +176,13 @@ def _runs_table(outcomes: Sequence[Outcome]) -> str:
     return table(["run", "values", "protocol", *(SCORES[name] for name in _PAIRED)], rows)
 
 
-def _protocols(outcomes: Sequence[Outcome]) -> list[str]:
+def protocols_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """Returns the protocols of all outcomes, in order."""
     return list(dict.fromkeys(name for outcome in outcomes for name in outcome.protocols))
 
 
-def _variants(outcomes: Sequence[Outcome]) -> list[str]:
+def variants_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """Returns the variants of all outcomes, in order."""
     return list(dict.fromkeys(outcome.run.variant for outcome in outcomes))
 
 

@@ -55,7 +55,16 @@ def test_nothing_is_loaded_from_outside():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), ("", "-"), (math.nan, "-"), (3.0, "3"), (12345.678, "1.23e+04"), (0.12345, "0.123"), ("a", "a")],
+    [
+        (None, "-"),
+        ("", "-"),
+        (math.nan, "-"),
+        (3.0, "3"),
+        (12345.678, "12346"),
+        (0.12345, "0.123"),
+        (0.44, "0.440"),
+        ("a", "a"),
+    ],
 )
 def test_cells(value, text):
     assert cell_text(value) == text

@@ -3,17 +3,20 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ecul.config import Config
+from ecul.report.stored import StoredReport
+from tune.report.repeat_page import stored_report
 from tune.report.repeats import (
+    Outcome,
     difference_rows,
     latex_table,
     read_outcomes,
     report_text,
     spread,
-    stored_report,
     summary_rows,
 )
 from tune.trials.grid import RepeatedRun
@@ -72,11 +75,33 @@ def test_differences_are_to_the_base_whichever_run_ended_first(runs, folder):
     assert difference_rows(outcomes[::-1], "there_ir", base="base")[0][0] == "other"
 
 
-def test_the_page_has_the_tables_of_each_protocol(runs, folder):
-    stored = stored_report(read_outcomes(runs, folder), base="base", title="T")
-    assert [part.title for part in stored.parts] == ["there_ir", "back_ir"]
-    assert [table.caption for table in stored.parts[0].tables] == ["Means and spreads", "Paired differences to base"]
+def page_of(outcomes: list[Outcome], folder: Path, **changes: Any) -> StoredReport:
+    options = {"base": "base", "trials": "trials", "title": "T", "num_runs": 6, "failed": {"base-2": "no data"}}
+    return stored_report(outcomes, folder, **options | changes)
+
+
+def test_the_page_has_tables_a_picture_of_each_protocol_what_failed_and_the_runs(runs, folder):
+    outcomes = read_outcomes(runs, folder)
+    stored = page_of(outcomes, folder)
+    assert [part.title for part in stored.parts] == ["there_ir", "back_ir", "Failed"]
+    assert [table.caption.partition(",")[0] for table in stored.parts[0].tables] == [
+        "Means and spreads",
+        "Paired differences to base",
+    ]
     assert len(stored.parts[0].tables[0].rows) == 2
+    assert stored.parts[2].tables[0].rows == (("base-2", "no data"),)
+    assert "base 45.0 ± 7.1; other 37.3 ± 24.7" in stored.parts[0].pictures[0].alt
+    assert (folder / "report" / stored.parts[0].pictures[0].file).is_file()
+    assert stored.subtitle == "5 of 6 runs complete, 1 failed"
+    assert stored.runs == tuple(f"trials/{outcome.run.key}" for outcome in outcomes)
+
+
+def test_of_many_runs_the_page_shows_those_of_the_base(runs, folder):
+    outcomes = read_outcomes(runs, folder) * 3
+    stored = page_of(outcomes, folder, failed={})
+    assert {run.partition("-")[0] for run in stored.runs} == {"trials/base"}
+    assert "details of 6 runs of base only" in stored.subtitle
+    assert [part.title for part in stored.parts] == ["there_ir", "back_ir"]
 
 
 def test_the_report_shows_both_directions_every_run_and_what_failed(runs, folder):
