@@ -26,6 +26,9 @@ Balance = Literal["groups", "modalities"]
 Centring = Literal["none", "modality", "camera"]
 """Whose mean is subtracted from embeddings before they are clustered: `ecul.clustering.centring`."""
 
+Links = Literal["neighbours", "transport"]
+"""What makes the clusters over both modalities: `ecul.clustering.pipeline`."""
+
 LayoutName = Literal["sysu", "regdb", "llcm"]
 """Dataset layouts: one module of `ecul.data.layouts` each.
 

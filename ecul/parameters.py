@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from ecul.names import Balance, Centring, Groups, Reading, Reciprocal, SearchBackend
+from ecul.names import Balance, Centring, Groups, Links, Reading, Reciprocal, SearchBackend
 
 CHECKED = {"extra": "forbid", "use_attribute_docstrings": True}
 """How `ecul.config` reads such a dataclass: unknown keys are errors, and the strings under fields document them."""
@@ -157,3 +157,20 @@ class SelectionParameters:
     """Images of the other modality that count as near, in both directions. More selects more pairs, and worse ones."""
     max_distance: Annotated[float, Gt(0), Lt(1)] = 0.7
     """Largest Jaccard distance of a selected pair. Larger selects more pairs, and worse ones."""
+
+
+@dataclass(frozen=True)
+class LinkParameters:
+    """What makes the united clusters (docs/method.md, "Links by transport")."""
+
+    __pydantic_config__: ClassVar = CHECKED
+
+    method: Links = "neighbours"
+    """`neighbours`: DBSCAN on the united distances, of images. `transport`: the clusters inside the modalities, joined
+    by optimal transport between their means; the united distances then serve the selection alone. It links more people
+    while embeddings are young, and needs clusters inside the modalities that are mostly pure (docs/log.md)."""
+    temperature: Annotated[float, Ge(0.01), Le(1)] = 0.05
+    """transport: weight of the entropy. Larger spreads a cluster's mass over more clusters, and links fewer."""
+    share: Annotated[float, Gt(0), Le(1)] = 0.25
+    """transport: share of its mass that each of two clusters must give the other. Smaller makes more links, and worse
+    ones; at .15 chains of links joined strangers."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecul.names import LayoutName
-from ecul.parameters import ClusteringParameters, SelectionParameters
+from ecul.parameters import ClusteringParameters, LinkParameters, SelectionParameters
 
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
@@ -104,6 +104,7 @@ class ClusteringRequest:
     intra: ClusteringParameters
     united: ClusteringParameters | None = None
     selection: SelectionParameters | None = None
+    links: LinkParameters = field(default_factory=LinkParameters)
 
 
 @dataclass(frozen=True)

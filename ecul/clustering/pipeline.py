@@ -5,13 +5,14 @@ Each stage works on ranges of rows, given the whole compact input, through an ex
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from ecul.clustering.centring import centred
+from ecul.clustering.diagnostics import describe_labels
 from ecul.clustering.executor import Executor, InProcess
 from ecul.clustering.labelling import Labelled, Part, label, search_lists
 from ecul.clustering.points import Points, find_points
@@ -20,6 +21,8 @@ from ecul.clustering.search.exact import NORM_TOLERANCE
 from ecul.clustering.search.lists import NeighborLists, NeighborSpec, join_specs
 from ecul.clustering.search.search import SearchReport, join_reports
 from ecul.clustering.selection import other_modality_spec, select_pairs
+from ecul.clustering.transport import joined_by_transport
+from ecul.parameters import LinkParameters
 from ecul.types import ClusteringParameters, ClusteringRequest, ClusteringResult, FeatureBank, IntArray, Modality
 
 
@@ -99,7 +102,8 @@ def cluster_epoch(
 
     Args:
         bank: float32 unit rows with modality and camera.
-        request: parameters of the intra-modality clustering and, in stage 2, of the united one and the selection.
+        request: parameters of the intra-modality clustering and, in stage 2, of the united one, its links and the
+            selection.
         run: where the stages run; None for this process. Results do not depend on it.
         num_threads: threads to use in this process; None for all processors. Results do not depend on it.
 
@@ -129,7 +133,9 @@ def cluster_epoch(
             inputs = (fused, *both.lists["selection"], points.bank.modality, points.copies, request.selection)
             pairs = run.submit("selection/selection", select_pairs, *inputs)
     found: list[Labelled] = [run.get(handle) for handle in handles]
-    return _result(inside.points, both.points, found, None if pairs is None else run.get(pairs), report, run.seconds())
+    selected = None if pairs is None else run.get(pairs)
+    result = _result(inside.points, both.points, found, selected, report, run.seconds())
+    return _linked(result, both.points, request.links) if request.links.method == "transport" else result
 
 
 @dataclass(frozen=True)
@@ -257,3 +263,23 @@ def _result(
         selected_pairs=pairs,
         diagnostics=diagnostics,
     )
+
+
+_OF_DISTANCES = ("united/silhouette", "united/stability")
+
+
+def _linked(result: ClusteringResult, points: Points, links: LinkParameters) -> ClusteringResult:
+    """The result with united clusters that transport made, and what describes them; in stage 1 as it is."""
+    if result.united_label is None:
+        return result
+    bank = points.bank
+    images = FeatureBank(bank.features[points.point], bank.modality[points.point], bank.camera[points.point])
+    counts = result.num_visible_clusters, result.num_infrared_clusters
+    labels, number = joined_by_transport(images, result.intra_label, counts, links)
+    kept = {name: value for name, value in result.diagnostics.items() if name not in _OF_DISTANCES}
+    described = describe_labels(labels, number, images.modality, images.camera)
+    diagnostics = kept | {f"united/{name}": value for name, value in described.items()}
+    if result.selected_pairs is not None and len(result.selected_pairs):
+        noise = labels[result.selected_pairs] < 0
+        diagnostics["selection/noise_pair_share"] = float(noise.any(axis=1).mean())
+    return replace(result, united_label=labels, num_united_clusters=number, diagnostics=diagnostics)

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from ecul.parameters import SelectionParameters
+from ecul.parameters import LinkParameters, SelectionParameters
 from ecul.schedules import IntraParameters, UnitedParameters
 from ecul.schema import Strict
 
@@ -14,6 +14,8 @@ class ClusteringConfig(Strict):
     """Over both modalities together."""
     intra: IntraParameters = IntraParameters()
     """Inside each modality."""
+    links: LinkParameters = LinkParameters()
+    """What makes the united clusters."""
     selection: SelectionParameters = SelectionParameters()
     """Selection of instances for the instance-level loss."""
     num_threads: int | None = Field(None, ge=1)

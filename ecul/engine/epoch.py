@@ -31,7 +31,12 @@ def clustering_request(config: Config, stage: StageName, stage_epoch: int) -> Cl
     intra = clustering.intra.at(stage, stage_epoch)
     if stage != "united":
         return ClusteringRequest(intra=intra)
-    return ClusteringRequest(intra=intra, united=clustering.united.at(stage_epoch), selection=clustering.selection)
+    return ClusteringRequest(
+        intra=intra,
+        united=clustering.united.at(stage_epoch),
+        selection=clustering.selection,
+        links=clustering.links,
+    )
 
 
 def moved_numbers(request: ClusteringRequest, config: Config, stage: StageName) -> dict[str, float]:
