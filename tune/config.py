@@ -10,14 +10,14 @@ from pydantic import ConfigDict, Field, model_validator
 from cluster.tracking.interface import Tracker
 from ecul.errors import ConfigError
 from ecul.schema import Strict, check, load_yaml, merge
-from tune.objectives import check_objective
+from tune.objectives import check_limit, check_objective
 
 Fidelity = Literal["features", "full"]
-Sampler = Literal["tpe", "cmaes", "random", "qmc", "grid"]
+Sampler = Literal["tpe", "gp", "cmaes", "random", "qmc", "grid"]
 
 
-class DomainConfig(Strict):
-    """The values of one path; exactly one of int, float, categorical, epochs."""
+class CaseConfig(Strict):
+    """The values of one path in some trials; exactly one of int, float, categorical, epochs."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
@@ -39,12 +39,16 @@ class DomainConfig(Strict):
     """{path: values}; this path exists only in trials where each of those has one of its values. For numbers that
     belong to one clustering preset."""
 
+    @property
+    def kinds(self) -> dict[str, Any]:
+        """What says which values there are, by its name in YAML; None where it is not given."""
+        return {"int": self.integers, "float": self.floats, "categorical": self.categorical, "epochs": self.epochs}
+
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = {"int": self.integers, "float": self.floats, "categorical": self.categorical, "epochs": self.epochs}
-        given = [name for name, value in kinds.items() if value is not None]
+        given = [name for name, value in self.kinds.items() if value is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of int, float, categorical, epochs; got {', '.join(given) or 'none'}")
+            raise ValueError(f"give exactly one of {', '.join(self.kinds)}; got {', '.join(given) or 'none'}")
         bounds = self.integers or self.floats
         if bounds is not None and bounds[0] > bounds[1]:
             raise ValueError(f"the low end {bounds[0]} is above the high end {bounds[1]}")
@@ -57,6 +61,30 @@ class DomainConfig(Strict):
         return self
 
 
+class DomainConfig(CaseConfig):
+    """The values of one path; exactly one of int, float, categorical, epochs, cases."""
+
+    cases: tuple[CaseConfig, ...] | None = Field(None, min_length=2)
+    """Values that differ between trials, each with its `when`, of which at most one holds: such as other ranges for
+    another reading."""
+
+    @property
+    def kinds(self) -> dict[str, Any]:
+        """As of a case."""
+        return {**super().kinds, "cases": self.cases}
+
+    @property
+    def parts(self) -> tuple[CaseConfig, ...]:
+        """The cases; the domain itself where there are none."""
+        return self.cases or (self,)
+
+    @model_validator(mode="after")
+    def _cases_differ(self) -> Self:
+        if self.cases is not None and (self.when or not all(case.when for case in self.cases)):
+            raise ValueError("each of the cases needs its own `when`; beside `cases` there is none")
+        return self
+
+
 class ObjectiveConfig(Strict):
     """One metric to optimise: an entry of the list of a fidelity."""
 
@@ -66,16 +94,46 @@ class ObjectiveConfig(Strict):
     """Whether more is better or less."""
 
 
+class LimitConfig(Strict):
+    """A bound that a trial must keep to be the best one: an entry of the list of a fidelity; exactly one of both."""
+
+    metric: str
+    """Name of an objective, or one of `noise_share`, `clusters` and, at fidelity full, `gpu_memory_mib`."""
+    least: float | None = None
+    """Smallest value that is good."""
+    most: float | None = None
+    """Largest value that is good."""
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        if (self.least is None) == (self.most is None):
+            raise ValueError(f"limit on {self.metric}: give exactly one of least, most")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Such as `noise_share <= 0.5`."""
+        return f"{self.metric} >= {self.least:g}" if self.most is None else f"{self.metric} <= {self.most:g}"
+
+    def excess(self, value: float) -> float:
+        """Returns how far a value is beyond the bound; 0 or less where it is kept."""
+        if self.least is not None:
+            return self.least - value
+        assert self.most is not None  # one of both is given
+        return value - self.most
+
+
 class SamplerConfig(Strict):
     """How points are chosen."""
 
     name: Sampler = "tpe"
-    """`tpe` (Optuna's multivariate one), `cmaes` (one objective; draws categories at random), `random`, `qmc` (covers
-    the space evenly), `grid` (every point; `trials` is ignored)."""
+    """`tpe` (Optuna's multivariate one), `gp` (a Gaussian process that expects noise; for some dozens of dear trials),
+    `cmaes` (one objective; draws categories at random), `random`, `qmc` (covers the space evenly), `grid` (every point;
+    `trials` is ignored)."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Of the sampler. It repeats a sweep only as far as the trials end in the same order."""
     startup: int = Field(10, ge=1)
-    """Random trials before tpe or cmaes begins. More explore better, but leave fewer for the search itself."""
+    """Random trials before tpe, gp or cmaes begins. More explore better, but leave fewer for the search itself."""
 
 
 class FeaturesConfig(Strict):
@@ -133,6 +191,9 @@ class SweepConfig(Strict):
     """`PATH >= PATH` between searched or fixed paths; also >, <=, <. No trial breaks one."""
     objectives: dict[Fidelity, tuple[ObjectiveConfig, ...]]
     """{fidelity: objectives}; several give a Pareto front."""
+    limits: dict[Fidelity, tuple[LimitConfig, ...]] = Field(default_factory=dict[Fidelity, tuple[LimitConfig, ...]])
+    """{fidelity: limits}, such as the most noise: trials beyond one are no candidates, and tpe and gp learn to keep
+    away from them. The other samplers take no notice, but the report does."""
     sampler: SamplerConfig = SamplerConfig.model_validate({})
     """How points are chosen."""
     points: tuple[dict[str, Any], ...] = ()
@@ -153,6 +214,11 @@ class SweepConfig(Strict):
         """The objectives of the configured fidelity."""
         return self.objectives[self.fidelity]
 
+    @property
+    def bounds(self) -> tuple[LimitConfig, ...]:
+        """The limits of the configured fidelity."""
+        return self.limits.get(self.fidelity, ())
+
     def updated(self, values: Mapping[str, Any]) -> "SweepConfig":
         """Returns a copy with {dotted path: value} applied.
 
@@ -169,6 +235,12 @@ class SweepConfig(Strict):
             for target in targets:
                 try:
                     check_objective(target.metric, fidelity)
+                except ConfigError as error:
+                    raise ValueError(str(error)) from None
+        for fidelity, limits in self.limits.items():
+            for limit in limits:
+                try:
+                    check_limit(limit.metric, fidelity)
                 except ConfigError as error:
                     raise ValueError(str(error)) from None
         if self.sampler.name == "cmaes" and len(self.targets) > 1:

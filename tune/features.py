@@ -20,6 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("run", nargs="?", metavar="RUN", help="run directory or checkpoint, ideally after stage 1")
     parser.add_argument("--config", metavar="FILE", help="instead of RUN: the starting weights of a configuration")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="replace a setting")
+    parser.add_argument(
+        "--source", metavar="FOLDER", help="another, labelled data set whose people go through the same network"
+    )
     parser.add_argument("--out", required=True, metavar="FILE.npz", help="the bank to write")
     return parser
 
@@ -46,7 +49,7 @@ def _write(args: argparse.Namespace) -> int:
     else:
         checkpoint, held_out = None, True
         config = load_config(args.config, [*args.set, "data.hold_out_validation=true"])
-    bank = embed_run(config, checkpoint=checkpoint, held_out=held_out)
+    bank = embed_run(config, checkpoint=checkpoint, held_out=held_out, source=args.source)
     save_bank(bank, Path(args.out))
     if bank.validation is None:
         log.warning(
@@ -55,6 +58,8 @@ def _write(args: argparse.Namespace) -> int:
         )
     else:
         log.info("%d validation images of held-out people", len(bank.validation))
+    if bank.source is not None:
+        log.info("%d images of labelled people of %s", len(bank.source), args.source)
     log.info("%d training images, features of size %d: %s", *bank.train.features.shape, args.out)
     return 0
 

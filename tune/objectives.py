@@ -17,6 +17,12 @@ COST: dict[str, str] = {
     "clustering_seconds": "wall seconds of one united clustering",
     "pairs_per_image": "Jaccard distances up to eps that are kept, per image",
 }
+LIMITED: dict[str, str] = {
+    "noise_share": "share of the images that are in no cluster",
+    "clusters": "number of united clusters",
+}
+"""What a limit may be on, beside every objective."""
+FULL_LIMITED: dict[str, str] = {"gpu_memory_mib": "largest GPU memory of a worker, in MiB"}
 VALIDATION_FEATURES: dict[str, str] = {
     "validation_pair_f1": "F1 of 'same cluster' against 'same person' over pairs of validation images",
     "validation_cross_modality_f1": "the same over pairs of a visible and an infrared validation image",
@@ -25,6 +31,12 @@ VALIDATION_FEATURES: dict[str, str] = {
     "validation_visible_ari": "the same of clustering.intra on the visible validation images",
     "validation_infrared_ari": "the same of clustering.intra on the infrared validation images",
 }
+SOURCE: dict[str, str] = {
+    "source_pair_f1": "F1 of 'same cluster' against 'same person' over pairs of source images",
+    "source_cross_modality_f1": "the same over pairs of a visible and an infrared source image",
+    "source_ari": "adjusted Rand index of the source clusters against the people",
+}
+"""Of labelled people of another data set; no identity of this one is used (HyPASS, Dubourvieux et al., 2021)."""
 VALIDATION_FULL: dict[str, str] = {
     "validation_map": "mAP of retrieval across modalities among validation people, after training",
     "validation_rank1": "its Rank-1",
@@ -46,7 +58,7 @@ FULL_COST: dict[str, str] = {
 
 def choices(fidelity: str) -> dict[str, str]:
     """Returns the objectives of a fidelity, with what each is."""
-    measured = VALIDATION_FEATURES | COST if fidelity == "features" else VALIDATION_FULL | FULL_COST
+    measured = VALIDATION_FEATURES | SOURCE | COST if fidelity == "features" else VALIDATION_FULL | FULL_COST
     return {**measured, **LABEL_FREE}
 
 
@@ -64,18 +76,29 @@ def check_objective(metric: str, fidelity: str) -> None:
             f"objective {metric!r} would choose hyperparameters on test identities; "
             f"take one of {', '.join(known)} (the test split is for the final number alone)"
         )
-    hint = " (it belongs to the other fidelity)" if metric in (VALIDATION_FEATURES | VALIDATION_FULL) else ""
+    hint = " (it belongs to the other fidelity)" if metric in (VALIDATION_FEATURES | SOURCE | VALIDATION_FULL) else ""
     raise ConfigError(f"unknown objective {metric!r} for fidelity {fidelity}{hint}; known: {', '.join(known)}")
 
 
+def check_limit(metric: str, fidelity: str) -> None:
+    """Checks that a limit may be on a metric.
+
+    Raises:
+        ConfigError: it is of test identities, of the other fidelity, or unknown.
+    """
+    if metric not in LIMITED and not (fidelity == "full" and metric in FULL_LIMITED):
+        check_objective(metric, fidelity)
+
+
 def label_free_metrics(diagnostics: Mapping[str, float]) -> dict[str, float]:
-    """Returns the label-free objectives of one clustering.
+    """Returns the label-free objectives of one clustering, and what limits may be on.
 
     Args:
         diagnostics: of `ecul.clustering.pipeline`. An objective is read under its own name, unless it is derived here.
             One that they do not hold is left out: the epochs of an older run do not have the objectives added since.
     """
     metrics = {name: diagnostics[name] for name in LABEL_FREE if name not in _DERIVED and name in diagnostics}
+    metrics |= {name: diagnostics[name] for name in LIMITED if name in diagnostics}
     metrics["clustered_share"] = 1.0 - diagnostics["noise_share"]
     # a negative silhouette means overlapping clusters: the product is 0 then, not negative
     product = max(metrics["silhouette"], 0.0)
@@ -85,8 +108,10 @@ def label_free_metrics(diagnostics: Mapping[str, float]) -> dict[str, float]:
 
 
 def recorded_metrics(record: Mapping[str, float]) -> dict[str, float]:
-    """Returns the objectives that a training epoch's record holds (a line of metrics.jsonl)."""
+    """Returns the objectives that a training epoch's record holds, and what limits may be on."""
     metrics = {name: record[recorded] for name, recorded in _RECORDED_AS.items() if recorded in record}
+    memory = [value for name, value in record.items() if name.endswith("/gpu_memory_mib")]
+    metrics |= {"gpu_memory_mib": max(memory)} if memory else {}
     united = {
         name.removeprefix(_UNITED_RECORD): value for name, value in record.items() if name.startswith(_UNITED_RECORD)
     }

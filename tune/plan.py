@@ -152,7 +152,7 @@ def estimate_text(plan: Plan, concurrency: int) -> str:
     seconds = _epoch_seconds(plan.sweep.full.warm_start)
     if seconds is None:
         return f"{epochs} epochs a trial, {rounds} rounds of trials; their length is not known without a warm start"
-    shorter = plan.sweep.full.prune or any(role_of(path).is_length for path in plan.space.domains)
+    shorter = plan.sweep.full.prune or any(role_of(path).is_length for path in plan.space.paths)
     bound = "at most about" if shorter else "about"
     return (
         f"{bound} {duration_text(rounds * (epochs * seconds + _START_SECONDS))}: {epochs} epochs a trial of "
@@ -185,7 +185,7 @@ def _points(sweep: SweepConfig, space: SearchSpace, default: Mapping[str, Any], 
             raise ConfigError(f"full.start_from: {error}") from None
 
     def completed(point: Mapping[str, Any]) -> dict[str, Any]:
-        return {path: value for path, value in {**default, **point}.items() if path in space.domains}
+        return {path: value for path, value in {**default, **point}.items() if path in space.paths}
 
     points = [completed(point) for point in (*best, *sweep.points)]
     for point in points:
@@ -207,6 +207,12 @@ def _bank(sweep: SweepConfig) -> TuningBank:
         raise ConfigError(
             f"{sweep.features.bank} has no held-out people, so {', '.join(validated)} cannot be measured; make the "
             "bank from a run with data.hold_out_validation=true, or choose a label-free objective"
+        )
+    from_source = [target.metric for target in sweep.targets if target.metric.startswith("source_")]
+    if from_source and bank.source is None:
+        raise ConfigError(
+            f"{sweep.features.bank} has no source people, so {', '.join(from_source)} cannot be measured; make the "
+            "bank with --source FOLDER, such as of `ecul synth`"
         )
     return bank
 

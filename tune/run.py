@@ -151,8 +151,8 @@ def _announce(plan: "Plan", trials_before: int) -> None:
     from tune.sweep import trials_at_once
 
     concurrency = trials_at_once(plan)
-    left_out = [path for path in plan.sweep.space if path not in plan.space.domains]
-    log.info("sweep %s (%s): %s", plan.folder, plan.sweep.fidelity, ", ".join(plan.space.domains))
+    left_out = [path for path in plan.sweep.space if path not in plan.space.paths]
+    log.info("sweep %s (%s): %s", plan.folder, plan.sweep.fidelity, ", ".join(plan.space.paths))
     if left_out:
         log.info("not searched at this fidelity, which trains nothing: %s", ", ".join(left_out))
     log.info("%d trials, %d at once, %d of them done already", plan.num_trials, concurrency, trials_before)

@@ -95,7 +95,7 @@ def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count:
     seconds = None if deadline is None else deadline - time.monotonic()
     if seconds is not None and seconds <= 0:
         return False
-    search = StudySearch(plan.space, study, objectives, deadline=deadline)
+    search = StudySearch(plan.space, study, objectives, limits=plan.sweep.bounds, deadline=deadline)
     progress = SweepProgress(search, study, objectives=objectives, num_trials=plan.num_trials, listener=listener)
     full = plan.sweep.fidelity == "full"
     with _quiet():
@@ -130,7 +130,7 @@ def _features_trainable(plan: Plan) -> Any:
         bank=plan.bank,
         base=plan.base,
         draws=plan.sweep.features.draws,
-        intra=any(map(is_intra_clustering, plan.space.domains)),
+        intra=any(map(is_intra_clustering, plan.space.paths)),
         num_threads=threads,
         gpus=gpus,
     )

@@ -114,7 +114,7 @@ def label(
         f"{part.name}dbscan", dbscan_points, graph, parameters.eps, parameters.min_samples, part.copies, part.first
     )
     labelled = run.submit(
-        f"{part.name}diagnostics", _measured, labels, graph, fused, inverted, parameters, part.bank, part.copies
+        f"{part.name}diagnostics", measured, labels, graph, fused, inverted, parameters, part.bank, part.copies
     )
     return labelled, fused, graph
 
@@ -126,7 +126,7 @@ def dbscan_points(
     return dbscan_labels(graph, eps=eps, min_samples=min_samples, copies=copies, first=first)
 
 
-def _measured(
+def measured(
     found: tuple[IntArray, int],
     graph: SparseRows,
     fused: SparseRows,
@@ -135,7 +135,10 @@ def _measured(
     bank: FeatureBank,
     copies: IntArray,
 ) -> Labelled:
-    """The labels of points with their label-free metrics, which count images."""
+    """The labels of points with their label-free metrics, which count images.
+
+    `graph` holds the distances up to `parameters.eps`, at least; the encodings do not depend on eps.
+    """
     labels, num_clusters = found
     # how little the labels change under a slightly smaller eps, which needs no new distances
     stricter, _ = dbscan_labels(

@@ -5,6 +5,7 @@ Each stage works on ranges of rows, given the whole compact input, through an ex
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,17 +13,16 @@ import numpy as np
 import scipy.sparse as sp
 
 from ecul.clustering.centring import centred
-from ecul.clustering.diagnostics import describe_labels
 from ecul.clustering.executor import Executor, InProcess
-from ecul.clustering.labelling import Labelled, Part, label, search_lists
+from ecul.clustering.labelling import Labelled, Part, dbscan_points, label, measured, search_lists
 from ecul.clustering.points import Points, find_points
 from ecul.clustering.presets import Recipe, build_recipe
 from ecul.clustering.search.exact import NORM_TOLERANCE
 from ecul.clustering.search.lists import NeighborLists, NeighborSpec, join_specs
 from ecul.clustering.search.search import SearchReport, join_reports
 from ecul.clustering.selection import other_modality_spec, select_pairs
-from ecul.clustering.transport import joined_by_transport
-from ecul.parameters import LinkParameters
+from ecul.clustering.sparse import SparseRows, inverted_index
+from ecul.clustering.transport import linked
 from ecul.types import ClusteringParameters, ClusteringRequest, ClusteringResult, FeatureBank, IntArray, Modality
 
 
@@ -79,16 +79,50 @@ def cluster(bank: FeatureBank, parameters: ClusteringParameters, *, num_threads:
         SearchError: the search's products are wrong on this machine.
     """
     run = InProcess(num_threads)
+    points, report, labelled, _, graph = _one_clustering(run, bank, parameters)
+    labels, num_clusters, metrics = labelled
+    metrics |= report.metrics() | run.seconds()
+    metrics["seconds"] = sum(value for name, value in run.seconds().items() if not name.endswith("_cpu_seconds"))
+    return Clustering(labels[points.point], num_clusters, points.graph_of_images(graph.csr(len(points))), metrics)
+
+
+def eps_curve(
+    bank: FeatureBank, parameters: ClusteringParameters, values: Sequence[float], *, num_threads: int | None = None
+) -> list[dict[str, float]]:
+    """The label-free metrics that `cluster` would give at each eps, with the eps, from one graph: the largest one's.
+
+    Args:
+        bank: float32 unit rows with modality and camera.
+        parameters: preset and its numbers; their eps does not count.
+        values: of eps, in (0, 1).
+        num_threads: threads to use; None for all processors.
+
+    Raises:
+        ValueError: a bank or parameters that cannot be used, or no values.
+        SearchError: the search's products are wrong on this machine.
+    """
+    run = InProcess(num_threads)
+    points, _, _, fused, graph = _one_clustering(run, bank, replace(parameters, eps=max(values)))
+    inverted = inverted_index(fused, len(fused))
+    curve: list[dict[str, float]] = []
+    for eps in values:
+        found = dbscan_points(graph, eps, parameters.min_samples, points.copies, points.first)
+        own = replace(parameters, eps=eps)
+        _, _, metrics = measured(found, graph, fused, inverted, own, points.bank, points.copies)
+        curve.append({"eps": eps, **metrics})
+    return curve
+
+
+def _one_clustering(
+    run: InProcess, bank: FeatureBank, parameters: ClusteringParameters
+) -> tuple[Points, SearchReport, Labelled, SparseRows, SparseRows]:
+    """The points of a bank, how they were searched, their labels, fused encodings and graph."""
     check_bank(bank)
     points = run.submit("points", centred_points, bank, parameters.centring)
     recipe = build_recipe(points.bank, parameters, points.copies)
     lists, report = search_lists(run, points.bank, points, recipe.specs, parameters.backend)
     part = Part("", points.bank, len(points), points.copies, points.first)
-    labelled, _, graph = label(run, part, lists, recipe, parameters)
-    labels, num_clusters, metrics = labelled
-    metrics |= report.metrics() | run.seconds()
-    metrics["seconds"] = sum(value for name, value in run.seconds().items() if not name.endswith("_cpu_seconds"))
-    return Clustering(labels[points.point], num_clusters, points.graph_of_images(graph.csr(len(points))), metrics)
+    return points, report, *label(run, part, lists, recipe, parameters)
 
 
 def cluster_epoch(
@@ -135,7 +169,7 @@ def cluster_epoch(
     found: list[Labelled] = [run.get(handle) for handle in handles]
     selected = None if pairs is None else run.get(pairs)
     result = _result(inside.points, both.points, found, selected, report, run.seconds())
-    return _linked(result, both.points, request.links) if request.links.method == "transport" else result
+    return linked(result, both.points, request.links) if request.links.method == "transport" else result
 
 
 @dataclass(frozen=True)
@@ -263,23 +297,3 @@ def _result(
         selected_pairs=pairs,
         diagnostics=diagnostics,
     )
-
-
-_OF_DISTANCES = ("united/silhouette", "united/stability")
-
-
-def _linked(result: ClusteringResult, points: Points, links: LinkParameters) -> ClusteringResult:
-    """The result with united clusters that transport made, and what describes them; in stage 1 as it is."""
-    if result.united_label is None:
-        return result
-    bank = points.bank
-    images = FeatureBank(bank.features[points.point], bank.modality[points.point], bank.camera[points.point])
-    counts = result.num_visible_clusters, result.num_infrared_clusters
-    labels, number = joined_by_transport(images, result.intra_label, counts, links)
-    kept = {name: value for name, value in result.diagnostics.items() if name not in _OF_DISTANCES}
-    described = describe_labels(labels, number, images.modality, images.camera)
-    diagnostics = kept | {f"united/{name}": value for name, value in described.items()}
-    if result.selected_pairs is not None and len(result.selected_pairs):
-        noise = labels[result.selected_pairs] < 0
-        diagnostics["selection/noise_pair_share"] = float(noise.any(axis=1).mean())
-    return replace(result, united_label=labels, num_united_clusters=number, diagnostics=diagnostics)

@@ -6,17 +6,39 @@ of from images to classes (docs/method.md, "Links by transport").
 Shape legend: V visible and I infrared clusters, N images, D embedding size.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ecul.clustering.diagnostics import describe_labels
+from ecul.clustering.points import Points
 from ecul.parameters import LinkParameters
-from ecul.types import FeatureBank, IntArray, Modality
+from ecul.types import ClusteringResult, FeatureBank, IntArray, Modality
 
+_OF_DISTANCES = ("united/silhouette", "united/stability")
 _ITERATIONS = 200
 _DECIMALS = 6
 """The last bits of exp and of matrix products differ between machines; shares are compared in so many decimals."""
 _FIXED_POINT = 2.0**30
+
+
+def linked(result: ClusteringResult, points: Points, links: LinkParameters) -> ClusteringResult:
+    """The result with united clusters that transport made, and what describes them; in stage 1 as it is."""
+    if result.united_label is None:
+        return result
+    bank = points.bank
+    images = FeatureBank(bank.features[points.point], bank.modality[points.point], bank.camera[points.point])
+    counts = result.num_visible_clusters, result.num_infrared_clusters
+    labels, number = joined_by_transport(images, result.intra_label, counts, links)
+    kept = {name: value for name, value in result.diagnostics.items() if name not in _OF_DISTANCES}
+    described = describe_labels(labels, number, images.modality, images.camera)
+    diagnostics = kept | {f"united/{name}": value for name, value in described.items()}
+    if result.selected_pairs is not None and len(result.selected_pairs):
+        noise = labels[result.selected_pairs] < 0
+        diagnostics["selection/noise_pair_share"] = float(noise.any(axis=1).mean())
+    return replace(result, united_label=labels, num_united_clusters=number, diagnostics=diagnostics)
 
 
 def joined_by_transport(

@@ -9,6 +9,8 @@ from ecul.parameters import ClusteringParameters, Preset
 
 _PARAMETERS = [field.name for field in fields(ClusteringParameters) if field.name != "preset"]
 
+_CURVE = ("eps", "clusters", "cross_modality_share", "noise_share", "largest_share", "stability", "silhouette")
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the `cluster` sub-command."""
@@ -29,6 +31,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--graph-out", type=Path, metavar="GRAPH.npz", help="sparse distances up to eps, for scipy.sparse.load_npz"
     )
+    parser.add_argument(
+        "--eps-curve", type=float, nargs="+", metavar="EPS", help="also print what each of these eps would give"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="threads to use (default: all processors)")
     parser.set_defaults(run=run)
 
@@ -41,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         ConfigError: a parameter that the preset does not have, or a value out of range.
     """
     from ecul.clustering.files import read_features, write_graph, write_labels
-    from ecul.clustering.pipeline import cluster
+    from ecul.clustering.pipeline import cluster, eps_curve
     from ecul.errors import ConfigError
     from ecul.evaluation.cluster_quality import label_quality
     from ecul.files import output_file
@@ -50,6 +55,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads is not None and args.threads < 1:
         raise ConfigError(f"--threads is {args.threads}, expected at least 1")
+    for eps in args.eps_curve or ():
+        if not 0 < eps < 1:
+            raise ConfigError(f"--eps-curve holds {eps:g}, expected numbers above 0 and below 1")
     for option, path in (("--out", args.out), ("--graph-out", args.graph_out)):
         if path is not None:
             output_file(path, option=option)
@@ -65,4 +73,8 @@ def run(args: argparse.Namespace) -> int:
         metrics |= {f"quality/{name}": value for name, value in quality.items()}
     for name, value in metrics.items():
         print(f"{name:<28}{value:.6g}")
+    if args.eps_curve:
+        print("\n" + "".join(f"{name:>22}" for name in _CURVE))
+        for point in eps_curve(bank, parameters, args.eps_curve, num_threads=args.threads):
+            print("".join(f"{point[name]:>22.6g}" for name in _CURVE))
     return 0

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from tune.space.build import build_space, check_corners
 from tune.study.record import METRICS, VALUES
 from tune.sweep import prepare_study
 
-SHIPPED = ["emcc", "grid", "label-free", "pareto", "presets"]
+SHIPPED = sorted(path.stem for path in Path("configs/tune").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -7,6 +7,7 @@ from tune.config import (
     DomainConfig,
     FeaturesConfig,
     FullConfig,
+    LimitConfig,
     ObjectiveConfig,
     SamplerConfig,
     SweepConfig,
@@ -72,7 +73,7 @@ def test_an_unknown_tracker_is_refused(make_bare_sweep):
 
 
 @pytest.mark.parametrize(
-    "model", [SweepConfig, DomainConfig, ObjectiveConfig, SamplerConfig, FeaturesConfig, FullConfig]
+    "model", [SweepConfig, DomainConfig, ObjectiveConfig, LimitConfig, SamplerConfig, FeaturesConfig, FullConfig]
 )
 def test_every_key_is_documented(model: type[BaseModel]):
     assert [name for name, field in model.model_fields.items() if not field.description] == []

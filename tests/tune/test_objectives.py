@@ -1,6 +1,17 @@
 import pytest
 
-from tune.objectives import LABEL_FREE, VALIDATION_FULL, choices, f1, label_free_metrics, recorded_metrics
+from ecul.errors import ConfigError
+from tune.objectives import (
+    LABEL_FREE,
+    LIMITED,
+    VALIDATION_FULL,
+    check_limit,
+    check_objective,
+    choices,
+    f1,
+    label_free_metrics,
+    recorded_metrics,
+)
 
 
 @pytest.mark.parametrize(("precision", "recall", "expected"), [(1, 1, 1), (0, 0, 0), (1, 0, 0), (0.5, 1, 2 / 3)])
@@ -30,9 +41,10 @@ def test_an_epochs_record_holds_every_objective_of_full_trials():
         "seconds/cluster": 1.5,
         **{f"united/{name}": value for name, value in united.items()},
         "united/noise_share": 0.2,
+        "united/clusters": 90.0,
     }
     metrics = recorded_metrics(record)
-    assert set(metrics) == set(choices("full"))
+    assert set(metrics) == {*choices("full"), *LIMITED}
     assert [metrics[name] for name in VALIDATION_FULL] == [0.7, 0.8, 0.6]
     assert metrics["clustered_share"] == pytest.approx(0.8)
 
@@ -48,3 +60,21 @@ def test_epochs_recorded_before_an_objective_was_added_keep_the_others(monkeypat
     monkeypatch.setitem(LABEL_FREE, "largest_share", "share of the images in the largest cluster")
     assert recorded_metrics(record) == before
     assert recorded_metrics(record | {"united/largest_share": 0.1}) == before | {"largest_share": 0.1}
+
+
+def test_memory_is_that_of_the_fullest_worker():
+    record = {"epoch": 1.0, "rank0/gpu_memory_mib": 700.0, "rank1/gpu_memory_mib": 900.0}
+    assert recorded_metrics(record) == {"gpu_memory_mib": 900.0}
+
+
+@pytest.mark.parametrize(("metric", "fidelity"), [("noise_share", "features"), ("gpu_memory_mib", "full")])
+def test_more_may_be_limited_than_optimised(metric, fidelity):
+    check_limit(metric, fidelity)
+    with pytest.raises(ConfigError, match="unknown objective"):
+        check_objective(metric, fidelity)
+
+
+@pytest.mark.parametrize(("metric", "fidelity"), [("gpu_memory_mib", "features"), ("evaluation/map", "full")])
+def test_what_a_fidelity_does_not_measure_cannot_be_limited(metric, fidelity):
+    with pytest.raises(ConfigError):
+        check_limit(metric, fidelity)

@@ -54,6 +54,12 @@ def test_a_validation_objective_needs_held_out_people(make_sweep, tmp_path):
     assert make_plan(make_sweep(features=features, objectives=blind), tmp_path / "s", local=True).bank is not None
 
 
+def test_an_objective_of_source_people_needs_them_in_the_bank(make_sweep, tmp_path):
+    objectives = {"features": [{"metric": "source_cross_modality_f1"}]}
+    with pytest.raises(ConfigError, match=r"has no source people.*--source FOLDER"):
+        make_plan(make_sweep(objectives=objectives), tmp_path / "s", local=True)
+
+
 def test_a_grid_has_as_many_trials_as_points(make_sweep, tmp_path):
     space = {"clustering.united.k2": {"int": [2, 4]}, "clustering.united.k3": {"int": [3, 9], "step": 3}}
     plan = make_plan(make_sweep(space=space, sampler={"name": "grid"}), tmp_path / "s", local=True)

@@ -1,6 +1,7 @@
 """What a sweep found: its trials, importance of the settings, and how well label-free signals rank the trials."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,11 +9,11 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from scipy.stats import spearmanr
 
 from tune.config import ObjectiveConfig
-from tune.objectives import LABEL_FREE, VALIDATION_FEATURES, VALIDATION_FULL
+from tune.objectives import LABEL_FREE, SOURCE, VALIDATION_FEATURES, VALIDATION_FULL
 from tune.space.domains import Choice, Domain
 from tune.space.search_space import SearchSpace
 from tune.study.record import TrialRow
@@ -48,10 +49,12 @@ class Findings:
     Attributes:
         objectives: of the sweep.
         rows: closed trials in the order they began.
-        ranked: complete ones, best first by the first objective.
+        ranked: complete ones that keep the limits, best first by the first objective.
+        outside: complete ones that do not keep them.
         front: of several objectives, the trials that no other beats in all of them; empty with one objective.
-        importance: of each path for the first objective, summing to 1; empty with too few trials.
-        conditional: paths that only some of the complete trials have, which have no importance.
+        importance: of each path for being among the best trials by the first objective, summing to 1; empty with too
+            few trials.
+        conditional: paths that only some of the complete trials have.
         reference: the validation metric that label-free signals are compared with; empty where there is none.
         agreement: one entry a signal; empty with too few complete trials.
     """
@@ -59,6 +62,7 @@ class Findings:
     objectives: Sequence[ObjectiveConfig]
     rows: Sequence[TrialRow]
     ranked: Sequence[TrialRow]
+    outside: Sequence[TrialRow] = ()
     front: Sequence[TrialRow] = ()
     importance: Mapping[str, float] = field(default_factory=dict[str, float])
     conditional: Sequence[str] = ()
@@ -69,7 +73,8 @@ class Findings:
 def analyse(study: optuna.Study, space: SearchSpace, objectives: Sequence[ObjectiveConfig]) -> Findings:
     """Returns what a study's closed trials say."""
     rows = [TrialRow.of(trial) for trial in own_trials(study)]
-    complete = [row for row in rows if row.state == "COMPLETE"]
+    finished = [row for row in rows if row.state == "COMPLETE"]
+    complete = [row for row in finished if not row.exceeded]
     first = objectives[0]
     sign = -1 if first.mode == "max" else 1
     ranked = sorted(complete, key=lambda row: sign * row.metrics[first.metric])
@@ -79,39 +84,53 @@ def analyse(study: optuna.Study, space: SearchSpace, objectives: Sequence[Object
         objectives=objectives,
         rows=rows,
         ranked=ranked,
+        outside=[row for row in finished if row.exceeded],
         front=[row for row in ranked if row.number in on_front],
-        importance=importance(complete, space, first.metric),
-        conditional=[path for path in space.domains if len({path in row.values for row in complete}) == 2],
+        importance=importance(complete, space, first),
+        conditional=[path for path in space.paths if len({path in row.values for row in complete}) == 2],
         reference=reference,
         agreement=rank_agreement(complete, reference) if reference and len(complete) >= FEWEST_FOR_AGREEMENT else (),
     )
 
 
-def importance(rows: Sequence[TrialRow], space: SearchSpace, metric: str) -> dict[str, float]:
-    """Returns each path's share of the metric's variance (fANOVA), of paths that every trial has."""
-    if len(rows) < FEWEST_FOR_IMPORTANCE or len({row.metrics[metric] for row in rows}) < 2:
+def importance(rows: Sequence[TrialRow], space: SearchSpace, target: ObjectiveConfig) -> dict[str, float]:
+    """Returns how much each path matters for being among the best trials (PED-ANOVA), most important first.
+
+    Paths that only some trials have are among them (conditional PED-ANOVA, arXiv 2601.20800).
+    """
+    if len(rows) < FEWEST_FOR_IMPORTANCE or len({row.metrics[target.metric] for row in rows}) < 2:
         return {}
-    study = study_of_values(rows, space, ObjectiveConfig(metric=metric))
-    if not study.get_trials(deepcopy=False)[0].params:
+    study = study_of_values(rows, space, target)
+    if not any(trial.params for trial in study.get_trials(deepcopy=False)):
         return {}
-    return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a condition that one or two trials met: no part of the sum
+        return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=top_share(len(rows))))
+
+
+def top_share(count: int) -> float:
+    """Returns the share of the trials that importance takes for the best ones: a tenth, and five at least.
+
+    With fewer the estimate is not stable (Optuna's documentation of PED-ANOVA).
+    """
+    return min(max(0.1, 5 / count), 0.5)
 
 
 def study_of_values(rows: Sequence[TrialRow], space: SearchSpace, target: ObjectiveConfig) -> optuna.Study:
-    """Returns a study of complete trials whose parameters are the paths that every trial has, with several values.
+    """Returns a study of complete trials whose parameters are the paths that have several values.
 
     The trials are described by their values, not by Optuna's parameters, so that a path drawn as a share counts as
     itself.
     """
-    common = [path for path in space.domains if all(path in row.values for row in rows)]
-    varied = [path for path in common if len({row.values[path] for row in rows}) > 1]
+    varied = [path for path in space.paths if len({row.values[path] for row in rows if path in row.values}) > 1]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize" if target.mode == "max" else "minimize")
-    distributions = {path: _distribution(space.domains[path]) for path in varied}
     for row in rows:
-        parameters = {path: row.values[path] for path in varied}
+        domains = {path: space.domain_of(path, row.values) for path in varied if path in row.values}
+        own = {path: _distribution(domain) for path, domain in domains.items() if domain is not None}
+        parameters = {path: row.values[path] for path in own}
         study.add_trial(
-            optuna.trial.create_trial(params=parameters, distributions=distributions, value=row.metrics[target.metric])
+            optuna.trial.create_trial(params=parameters, distributions=own, value=row.metrics[target.metric])
         )
     return study
 
@@ -124,10 +143,10 @@ def reference_metric(rows: Sequence[TrialRow], objectives: Sequence[ObjectiveCon
 
 
 def rank_agreement(rows: Sequence[TrialRow], reference: str) -> list[RankAgreement]:
-    """Returns each label-free signal's agreement with the reference metric, best correlation first."""
+    """Returns the agreement of each signal without this data set's identities with the reference, best first."""
     score = np.array([row.metrics[reference] for row in rows])
     entries: list[RankAgreement] = []
-    for signal in LABEL_FREE:
+    for signal in (*LABEL_FREE, *SOURCE):
         if all(signal in row.metrics for row in rows):
             values = np.array([row.metrics[signal] for row in rows])
             best, spearman = values == values.max(), _spearman(values, score)

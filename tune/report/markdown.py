@@ -9,7 +9,7 @@ import yaml
 
 from ecul.config import Config
 from ecul.settings import config_tree
-from tune.report.analysis import Findings
+from tune.report.analysis import Findings, top_share
 from tune.study.record import TrialRow
 from tune.text import short, table, values_text
 from tune.trials.settings import trial_config
@@ -23,6 +23,8 @@ def report_text(findings: Findings, *, title: str, top: int = 10) -> str:
     stopped = [row for row in findings.rows if row.state == "PRUNED"]
     if stopped:
         parts += ["## Stopped early, at their last evaluation", trials_table(findings, stopped)]
+    if findings.outside:
+        parts += ["## Outside the limits", limits_text(findings), trials_table(findings, findings.outside)]
     if len(findings.objectives) > 1:
         parts += ["## Not beaten in all objectives", trials_table(findings, findings.front)]
     parts += ["## Importance", _importance(findings)] if findings.ranked else []
@@ -49,6 +51,12 @@ def state_counts(findings: Findings) -> str:
         if states[state]
     )
     return f"{len(findings.rows)} trials: {counts or 'none'}"
+
+
+def limits_text(findings: Findings) -> str:
+    """Returns how many trials do not keep each limit."""
+    counts = Counter(name for row in findings.outside for name in row.exceeded)
+    return "Not kept: " + ", ".join(f"{name} by {count}" for name, count in counts.items()) + "."
 
 
 def trials_columns(findings: Findings) -> list[str]:
@@ -86,13 +94,19 @@ def best_yaml(original: Config, values: Mapping[str, Any], *, origin: str) -> st
 
 
 def _importance(findings: Findings) -> str:
-    left_out = f"Not told of those that only some trials have: {', '.join(findings.conditional)}."
     if not findings.importance:
         return "Too few different trials to tell."
-    target = findings.objectives[0].metric
     rows = [[path, f"{share:.3f}"] for path, share in findings.importance.items()]
-    text = table(["path", f"share of the variance of {target}"], rows)
-    return f"{text}\n\n{left_out}" if findings.conditional else text
+    return f"{table(['path', 'share'], rows)}\n\n{importance_text(findings)}"
+
+
+def importance_text(findings: Findings) -> str:
+    """Returns what the importance is, and which paths are conditional."""
+    best = top_share(len(findings.ranked))
+    text = f"For being among the best {best:.0%} by {findings.objectives[0].metric}, by PED-ANOVA."
+    if findings.conditional:
+        text += f" Only some trials have {', '.join(findings.conditional)}."
+    return text
 
 
 def _agreement(findings: Findings) -> str:

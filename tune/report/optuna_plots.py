@@ -52,7 +52,8 @@ def _pictures(study: optuna.Study, findings: Findings, space: SearchSpace) -> Ma
         "optuna-edf": lambda: own.plot_edf(values, target_name=target.metric),
         "optuna-timeline": lambda: own.plot_timeline(study),
     }
-    known = values.get_trials(deepcopy=False)[0].params
+    trials = values.get_trials(deepcopy=False)
+    known = [path for path in trials[0].params if all(path in trial.params for trial in trials)]
     paths = sorted(known, key=lambda path: -findings.importance.get(path, 0.0))[:_MOST_PATHS]
     if len(paths) > 1:
         pictures["optuna-contour"] = lambda: own.plot_contour(values, params=paths, target_name=target.metric)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ecul.report.stored import StoredPart, StoredPicture, StoredReport, StoredTable
 from tune.report.analysis import Findings
-from tune.report.markdown import state_counts, trials_columns, trials_rows
+from tune.report.markdown import importance_text, limits_text, state_counts, trials_columns, trials_rows
 from tune.roles import label_of
 from tune.study.record import TrialRow
 
@@ -42,6 +42,9 @@ def stored_report(findings: Findings, pictures: Sequence[Path], *, title: str, b
     if pictures:
         shown = sorted((_picture(path, findings) for path in pictures), key=lambda picture: picture.wide)
         parts.append(StoredPart(title="Pictures", pictures=tuple(shown)))
+    if findings.outside:
+        outside = _table("Complete trials outside the limits", findings, findings.outside, folded=True)
+        parts.append(StoredPart(title="Outside the limits", texts=(limits_text(findings),), tables=(outside,)))
     parts += _importance(findings)
     parts += _agreement(findings)
     everything = _table(f"All {len(findings.rows)} closed trials", findings, findings.rows, folded=True)
@@ -77,11 +80,8 @@ def _importance(findings: Findings) -> list[StoredPart]:
     if not findings.importance:
         return []
     rows = tuple((path, round(share, 3)) for path, share in findings.importance.items())
-    caption = f"Share of the variance of {findings.objectives[0].metric} (fANOVA)"
-    table = StoredTable(caption=caption, columns=("setting", "share"), rows=rows)
-    left = ", ".join(findings.conditional)
-    texts = (f"Not told of settings that only some trials have: {left}.",) if left else ()
-    return [StoredPart(title="Importance", texts=texts, tables=(table,))]
+    table = StoredTable(caption="Importance (PED-ANOVA)", columns=("setting", "share"), rows=rows)
+    return [StoredPart(title="Importance", texts=(importance_text(findings),), tables=(table,))]
 
 
 def _agreement(findings: Findings) -> list[StoredPart]:

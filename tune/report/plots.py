@@ -51,7 +51,7 @@ def _figures(findings: Findings, space: SearchSpace) -> dict[str, Figure]:
         "parallel": _parallel(findings, space),
         "slices": _slices(findings, space),
     }
-    if K2 in space.domains and K3 in space.domains:
+    if K2 in space.paths and K3 in space.paths:
         figures["k2-k3"] = _best_by_k2_and_k3(findings)
     if len(findings.objectives) > 1:
         figures["front"] = _front(findings)
@@ -77,15 +77,16 @@ def _history(findings: Findings) -> Figure:
 
 def _parallel(findings: Findings, space: SearchSpace) -> Figure:
     target = findings.objectives[0]
-    paths = list(space.domains)
+    domains = space.paths
+    paths = list(domains)
     figure = Figure(figsize=(max(6.0, 1.7 * len(paths)), 5), layout="constrained")
     axes = figure.subplots()
     scale = _scale(findings.ranked, target)
     for row in reversed(findings.ranked):  # the best on top
-        heights = [_height(space.domains[path], row.values.get(path)) for path in paths]
+        heights = [_height(domains[path], row.values.get(path)) for path in paths]
         axes.plot(heights, color=_COLOURS(scale(row.metrics[target.metric])), linewidth=1, alpha=0.7)
     for place, path in enumerate(paths):
-        for height, text in _ends(space.domains[path]):
+        for height, text in _ends(domains[path]):
             axes.annotate(text, (place, height), fontsize=7, ha="center", va="center", color="#444444")
     axes.set_xticks(range(len(paths)), [label_of(path) for path in paths], fontsize=8)
     axes.set_yticks([])
@@ -97,9 +98,9 @@ def _parallel(findings: Findings, space: SearchSpace) -> Figure:
 
 def _slices(findings: Findings, space: SearchSpace) -> Figure:
     target = findings.objectives[0]
-    figure, panels = _panels(len(space.domains))
+    figure, panels = _panels(len(space.paths))
     _heading(figure, f"{target.metric} by each setting")
-    for (path, domain), axes in zip(space.domains.items(), panels, strict=True):
+    for (path, domain), axes in zip(space.paths.items(), panels, strict=True):
         points = [(row.values[path], row.metrics[target.metric]) for row in findings.ranked if path in row.values]
         if isinstance(domain, Choice):
             points = [(str(value), score) for value, score in points]

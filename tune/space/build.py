@@ -1,5 +1,6 @@
 """From a sweep's configuration to a checked search space."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,10 +9,11 @@ from ecul.config import Config, moved_to
 from ecul.errors import ConfigError
 from ecul.schema import did_you_mean, setting_paths
 from ecul.settings import config_tree, updated
-from tune.config import DomainConfig, SweepConfig
+from tune.config import CaseConfig, DomainConfig, SweepConfig
 from tune.roles import INTRA, K2, K3, UNITED, role_of
+from tune.space.cases import between_cases, named_domains
 from tune.space.domains import Choice, Constraint, Domain, Numeric
-from tune.space.search_space import SearchSpace
+from tune.space.search_space import SearchSpace, path_of
 from tune.text import values_text
 from tune.trials.settings import trial_config, value_at
 
@@ -28,18 +30,19 @@ def build_space(sweep: SweepConfig, base: Config) -> SearchSpace:
     """
     for path in sweep.space:
         _check_path(path)
-    conditions = {path: dict(domain.when) for path, domain in sweep.space.items() if domain.when}
-    for path, parents in conditions.items():
+    named = named_domains(sweep.space)
+    conditions = {name: dict(domain.when) for name, domain in named.items() if domain.when}
+    for name, parents in conditions.items():
         for parent in parents:
             if parent not in sweep.space:
-                raise ConfigError(f"space.{path}.when names {parent}, which is not in the space")
-    constraints = [Constraint.parse(text) for text in sweep.constraints]
+                raise ConfigError(f"space.{path_of(name)}.when names {parent}, which is not in the space")
+    constraints = between_cases([Constraint.parse(text) for text in sweep.constraints], conditions, named)
     shortest, longest = (with_lengths(sweep.space, base, end) for end in (0.0, 1.0))
-    given = {path: _domain(path, domain, shortest, longest) for path, domain in sweep.space.items()}
+    given = {name: _domain(path_of(name), domain, shortest, longest) for name, domain in named.items()}
     domains = _tightened(given, constraints, base)
     between = tuple(dict.fromkeys(c for c in constraints if c.greater in domains and c.smaller in domains))
     order = _order(domains, conditions, between)
-    space = SearchSpace({path: domains[path] for path in order}, conditions, between)
+    space = SearchSpace({name: domains[name] for name in order}, conditions, between)
     return _features_part(space) if sweep.fidelity == "features" else space
 
 
@@ -57,9 +60,9 @@ def with_lengths(space: Mapping[str, DomainConfig], base: Config, share: float) 
     lengths: dict[str, Any] = {}
     for path, given in space.items():
         if role_of(path).is_length:
-            domain = _free_domain(given)
-            ordered = sorted(domain.values()) if isinstance(domain, Choice) else [domain.value_at(share)]
-            lengths[path] = ordered[-1 if share else 0]
+            domains = [_free_domain(part) for part in given.parts]
+            ends = [d.values() if isinstance(d, Choice) else [d.value_at(share)] for d in domains]
+            lengths[path] = sorted(itertools.chain(*ends))[-1 if share else 0]
     return updated(base, lengths)
 
 
@@ -90,7 +93,7 @@ def default_values(space: SearchSpace, base: Config) -> dict[str, Any]:
     """
     tree = config_tree(base)
     values: dict[str, Any] = {}
-    for path, domain in space.domains.items():
+    for path, domain in space.paths.items():
         value = value_at(tree, path)
         if role_of(path).is_switch and isinstance(domain, Numeric):
             value = max(value, int(domain.low))
@@ -120,14 +123,14 @@ def _check_path(path: str) -> None:
         raise ConfigError(f"space: {path} decides how trials are scored or run, so it cannot be searched")
 
 
-def _domain(path: str, given: DomainConfig, shortest: Config, longest: Config) -> Domain:
+def _domain(path: str, given: CaseConfig, shortest: Config, longest: Config) -> Domain:
     if given.categorical is None and (given.epochs is not None or role_of(path).is_switch):
         low, high = _switch_range(path, given, shortest, longest)
         return Numeric(low, high, integer=True, log=given.log, step=given.step)
     return _free_domain(given)
 
 
-def _free_domain(given: DomainConfig) -> Domain:
+def _free_domain(given: CaseConfig) -> Domain:
     """The domain as the file has it."""
     if given.categorical is not None:
         return Choice(given.categorical)
@@ -135,7 +138,7 @@ def _free_domain(given: DomainConfig) -> Domain:
     return Numeric(low, high, integer=given.integers is not None, log=given.log, step=given.step)
 
 
-def _switch_range(path: str, given: DomainConfig, shortest: Config, longest: Config) -> tuple[int, int]:
+def _switch_range(path: str, given: CaseConfig, shortest: Config, longest: Config) -> tuple[int, int]:
     """Epochs of which each does something else; wider limits are an error, since values outside repeat each other.
 
     Where the number of epochs is searched too, an epoch may have an effect in some trials alone.
@@ -154,7 +157,7 @@ def _switch_range(path: str, given: DomainConfig, shortest: Config, longest: Con
 
 
 def _tightened(domains: Mapping[str, Domain], constraints: Sequence[Constraint], base: Config) -> dict[str, Domain]:
-    """The domains without the values that no value of the other side allows."""
+    """The domains, by name, without the values that no value of the other side allows."""
     tree, tight = config_tree(base), dict(domains)
     # One pass carries a bound over one constraint. In a chain a <= b <= c a bound may have to travel over all of them,
     # against the order of the list, so there are as many passes as constraints.
@@ -191,13 +194,18 @@ def _checked(constraint: Constraint, domain: Numeric, possible: bool) -> Numeric
 def _order(
     domains: Mapping[str, Domain], conditions: Mapping[str, Mapping[str, Any]], constraints: Sequence[Constraint]
 ) -> list[str]:
-    """The paths in the file's order, but parents and smaller paths first."""
-    before: dict[str, list[str]] = {path: list(conditions.get(path, {})) for path in domains}
+    """The names in the file's order, but parents and smaller paths first."""
+    names: dict[str, list[str]] = {}
+    for name in domains:
+        names.setdefault(path_of(name), []).append(name)
+    before: dict[str, list[str]] = {
+        name: [part for parent in conditions.get(name, {}) for part in names[parent]] for name in domains
+    }
     for constraint in constraints:
         before[constraint.greater].append(constraint.smaller)
     order: list[str] = []
     while len(order) < len(domains):
-        ready = [path for path in domains if path not in order and all(parent in order for parent in before[path])]
+        ready = [name for name in domains if name not in order and all(parent in order for parent in before[name])]
         if not ready:
             raise ConfigError("space: conditions and constraints go in a circle")
         order.append(ready[0])
@@ -211,8 +219,8 @@ def _features_part(space: SearchSpace) -> SearchSpace:
         raise ConfigError(
             f"fidelity features searches {UNITED}.* and {INTRA}.* alone, and the space has no such path; use full"
         )
-    for path, parents in part.conditions.items():
+    for name, parents in part.conditions.items():
         for parent in parents:
             if not role_of(parent).in_features:
-                raise ConfigError(f"space.{path}.when names {parent}, which fidelity features does not search")
+                raise ConfigError(f"space.{path_of(name)}.when names {parent}, which fidelity features does not search")
     return part

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
@@ -125,6 +126,20 @@ class Choice:
 
 
 Domain = Numeric | Choice
+
+
+def hull(domains: Sequence[Domain]) -> Domain:
+    """Returns a domain that holds all values of the given ones, for pictures."""
+    numbers = [domain for domain in domains if isinstance(domain, Numeric)]
+    if len(numbers) < len(domains):
+        options = [domain.options if isinstance(domain, Choice) else (domain.low, domain.high) for domain in domains]
+        return Choice(tuple(dict.fromkeys(option for some in options for option in some)))
+    return Numeric(
+        min(domain.low for domain in numbers),
+        max(domain.high for domain in numbers),
+        integer=all(domain.integer for domain in numbers),
+        log=all(domain.log for domain in numbers),
+    )
 
 
 @dataclass(frozen=True)

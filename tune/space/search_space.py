@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecul.errors import ConfigError
-from tune.space.domains import Choice, Constraint, Domain, Numeric
+from tune.space.domains import Choice, Constraint, Domain, Numeric, hull
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 SHARE = "@share"
 """Ending of an Optuna parameter that is a share of the values which a constraint leaves to a path."""
+CASE = "@case"
+"""Between a path and the number of a case, in the name of a domain."""
 _MOST_CORNERS = 4096
+
+
+def path_of(name: str) -> str:
+    """Returns the path of a domain's name."""
+    return name.partition(CASE)[0]
 
 
 @dataclass(frozen=True)
@@ -27,10 +34,13 @@ class SearchSpace:
     are left to it once the smaller path is known (Optuna's name: the path and `@share`). So no trial breaks a
     constraint, and Optuna sees fixed domains, which multivariate samplers need.
 
+    A domain's name is its path. Where a path has other values in other trials, it has several domains, and their names
+    are the path, `@case` and a number; at most one of them exists in a trial.
+
     Attributes:
-        domains: by path, in an order in which parents and smaller paths come first.
-        conditions: {path: {parent: values}}; the path exists only while each parent has one of its values.
-        constraints: between two paths of the space.
+        domains: by name, in an order in which parents and smaller paths come first.
+        conditions: {name: {parent's path: values}}; the domain exists only while each parent has one of its values.
+        constraints: between two names.
     """
 
     domains: Mapping[str, Domain]
@@ -38,22 +48,22 @@ class SearchSpace:
     constraints: tuple[Constraint, ...] = ()
 
     def sample(self, trial: "BaseTrial") -> dict[str, Any]:
-        """Draws {path: value} for the paths that exist in this trial.
+        """Draws {path: value} for the domains that exist in this trial.
 
         Args:
             trial: draws the numbers; an Optuna trial.
         """
 
-        def draw(path: str, domain: Domain) -> Any:
+        def draw(name: str, domain: Domain) -> Any:
             if isinstance(domain, Choice):
-                return trial.suggest_categorical(path, domain.options)
-            if self.is_bounded(path):
-                return domain.value_at(trial.suggest_float(path + SHARE, 0.0, 1.0))
+                return trial.suggest_categorical(name, domain.options)
+            if self.is_bounded(name):
+                return domain.value_at(trial.suggest_float(name + SHARE, 0.0, 1.0))
             if domain.integer:
                 return trial.suggest_int(
-                    path, int(domain.low), int(domain.high), step=int(domain.step or 1), log=domain.log
+                    name, int(domain.low), int(domain.high), step=int(domain.step or 1), log=domain.log
                 )
-            return trial.suggest_float(path, domain.low, domain.high, step=domain.step, log=domain.log)
+            return trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.log)
 
         return self._walk(draw)
 
@@ -67,18 +77,19 @@ class SearchSpace:
         """
         known: dict[str, Any] = {}
         encoded: dict[str, Any] = {}
-        for path, domain in self.domains.items():
-            if path not in values or not self._exists(path, values):
+        for name, domain in self.domains.items():
+            path = path_of(name)
+            if path not in values or not self._exists(name, values):
                 continue
-            allowed = self._allowed(path, domain, known)
+            allowed = self._allowed(name, domain, known)
             value = values[path]
             if not allowed.contains(value):
                 raise ConfigError(f"point {path}={value!r} is outside {allowed}")
             known[path] = value
-            if isinstance(allowed, Numeric) and self.is_bounded(path):
-                encoded[path + SHARE] = allowed.share_of(value)
+            if isinstance(allowed, Numeric) and self.is_bounded(name):
+                encoded[name + SHARE] = allowed.share_of(value)
             else:
-                encoded[path] = value
+                encoded[name] = value
         return encoded
 
     def grid(self) -> list[dict[str, Any]]:
@@ -88,11 +99,12 @@ class SearchSpace:
             ConfigError: a domain is continuous.
         """
         points: list[dict[str, Any]] = [{}]
-        for path, domain in self.domains.items():
+        for name, domain in self.domains.items():
             extended: list[dict[str, Any]] = []
             for point in points:
-                if self._exists(path, point):
-                    extended += [point | {path: value} for value in self._allowed(path, domain, point).values()]
+                if self._exists(name, point):
+                    allowed = self._allowed(name, domain, point).values()
+                    extended += [point | {path_of(name): value} for value in allowed]
                 else:
                     extended.append(point)
             points = extended
@@ -119,44 +131,62 @@ class SearchSpace:
             ]
             yield self._point_at(inside)
 
-    def is_bounded(self, path: str) -> bool:
-        """Returns whether a constraint bounds the path from below."""
-        return any(constraint.greater == path for constraint in self.constraints)
+    @property
+    def paths(self) -> dict[str, Domain]:
+        """The domain of each path; of one with several cases, what holds them all."""
+        by_path: dict[str, list[Domain]] = {}
+        for name, domain in self.domains.items():
+            by_path.setdefault(path_of(name), []).append(domain)
+        return {path: domains[0] if len(domains) == 1 else hull(domains) for path, domains in by_path.items()}
+
+    def domain_of(self, path: str, values: Mapping[str, Any]) -> Domain | None:
+        """Returns the domain of a path in a trial with these values, or None where it does not exist."""
+        names = (name for name in self.domains if path_of(name) == path and self._exists(name, values))
+        return next((self.domains[name] for name in names), None)
+
+    def is_bounded(self, name: str) -> bool:
+        """Returns whether a constraint bounds the domain from below."""
+        return any(constraint.greater == name for constraint in self.constraints)
 
     def only(self, is_wanted: Callable[[str], bool]) -> "SearchSpace":
         """Returns the part of the space whose paths are wanted."""
+
+        def kept(name: str) -> bool:
+            return is_wanted(path_of(name))
+
         return SearchSpace(
-            domains={path: domain for path, domain in self.domains.items() if is_wanted(path)},
-            conditions={path: condition for path, condition in self.conditions.items() if is_wanted(path)},
-            constraints=tuple(c for c in self.constraints if is_wanted(c.greater) and is_wanted(c.smaller)),
+            domains={name: domain for name, domain in self.domains.items() if kept(name)},
+            conditions={name: condition for name, condition in self.conditions.items() if kept(name)},
+            constraints=tuple(c for c in self.constraints if kept(c.greater) and kept(c.smaller)),
         )
 
     def _walk(self, choose: Callable[[str, Domain], Any]) -> dict[str, Any]:
-        """Returns {path: value}: asks `choose` for each path that exists, with the domain that is left to it."""
+        """Returns {path: value}: asks `choose` for each domain that exists, with what is left of it."""
         values: dict[str, Any] = {}
-        for path, domain in self.domains.items():
-            if self._exists(path, values):
-                values[path] = choose(path, self._allowed(path, domain, values))
+        for name, domain in self.domains.items():
+            if self._exists(name, values):
+                values[path_of(name)] = choose(name, self._allowed(name, domain, values))
         return values
 
     def _point_at(self, places: Sequence[float]) -> dict[str, Any]:
         """The point at a place in each domain: the number of an option, or a share in [0, 1]."""
-        by_path = dict(zip(self.domains, places, strict=True))
+        by_name = dict(zip(self.domains, places, strict=True))
 
-        def choose(path: str, domain: Domain) -> Any:
-            place = by_path[path]
+        def choose(name: str, domain: Domain) -> Any:
+            place = by_name[name]
             return domain.options[int(place)] if isinstance(domain, Choice) else domain.value_at(place)
 
         return self._walk(choose)
 
-    def _exists(self, path: str, values: Mapping[str, Any]) -> bool:
-        return all(values.get(parent) in allowed for parent, allowed in self.conditions.get(path, {}).items())
+    def _exists(self, name: str, values: Mapping[str, Any]) -> bool:
+        return all(values.get(parent) in allowed for parent, allowed in self.conditions.get(name, {}).items())
 
-    def _allowed(self, path: str, domain: Domain, values: Mapping[str, Any]) -> Domain:
+    def _allowed(self, name: str, domain: Domain, values: Mapping[str, Any]) -> Domain:
         """The domain without what the values already chosen rule out."""
         if isinstance(domain, Choice):
             return domain
         for constraint in self.constraints:
-            if constraint.greater == path and constraint.smaller in values:
-                domain = domain.from_low(constraint.lowest(values[constraint.smaller], integer=domain.integer))
+            smaller = path_of(constraint.smaller)
+            if constraint.greater == name and smaller in values and self._exists(constraint.smaller, values):
+                domain = domain.from_low(constraint.lowest(values[smaller], integer=domain.integer))
         return domain

@@ -34,6 +34,7 @@ class TrialRow:
         metrics: all metrics; of a pruned trial those of its last evaluation.
         seconds: wall time.
         error: of a failed trial.
+        exceeded: limits that it does not keep, by name.
     """
 
     number: int
@@ -43,6 +44,7 @@ class TrialRow:
     metrics: Mapping[str, float]
     seconds: float
     error: str = ""
+    exceeded: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> "TrialRow":
@@ -56,6 +58,7 @@ class TrialRow:
             metrics=attributes.get(METRICS, {}),
             seconds=attributes.get(SECONDS, 0.0),
             error=attributes.get(ERROR, "interrupted" if trial.state == TrialState.FAIL else ""),
+            exceeded=tuple(name for name, excess in trial.constraints.items() if excess > 0),
         )
 
 

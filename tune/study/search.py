@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import TrialState
 from ray.tune.search.searcher import Searcher
 
+from tune.config import LimitConfig
 from tune.space.search_space import SearchSpace
 from tune.study.record import ERROR, KEY, LOSSES, METRICS, SECONDS, VALUES, trial_key
 from tune.study.store import queue_again
@@ -28,7 +29,13 @@ class StudySearch(Searcher):
     """
 
     def __init__(
-        self, space: SearchSpace, study: optuna.Study, objectives: Sequence[str], *, deadline: float | None = None
+        self,
+        space: SearchSpace,
+        study: optuna.Study,
+        objectives: Sequence[str],
+        *,
+        limits: Sequence[LimitConfig] = (),
+        deadline: float | None = None,
     ) -> None:
         """Takes an opened study with its sampler set.
 
@@ -36,6 +43,7 @@ class StudySearch(Searcher):
             space: what to draw from.
             study: the sweep's study.
             objectives: names of the metrics to optimise, in the study's order.
+            limits: of the sweep. A trial that does not keep one is kept as such, and is no failure.
             deadline: `time.monotonic()` at which the sweep ends. Trials that it cuts off stay open, so that a resumed
                 sweep continues them; None for no end.
         """
@@ -43,6 +51,7 @@ class StudySearch(Searcher):
         self._space = space
         self._study = study
         self._objectives = list(objectives)
+        self._limits = list(limits)
         self._deadline = deadline
         self._trials: dict[str, optuna.Trial] = {}
         self._closed: set[str] = set()
@@ -77,9 +86,15 @@ class StudySearch(Searcher):
         trial.set_user_attr(METRICS, metrics)
         trial.set_user_attr(SECONDS, result.get("time_total_s", 0.0))
         values = {name: metrics.get(name, math.nan) for name in self._objectives}
-        if not all(map(math.isfinite, values.values())):
-            self._close(trial_id, TrialState.FAIL, error=f"not finite: {values}")
-        elif finished:
+        # a trial that was stopped in stage 1 has no united clustering yet
+        limits = [limit for limit in self._limits if finished or limit.metric in metrics]
+        values_and_limits = values | {limit.metric: metrics.get(limit.metric, math.nan) for limit in limits}
+        if not all(map(math.isfinite, values_and_limits.values())):
+            self._close(trial_id, TrialState.FAIL, error=f"not finite: {values_and_limits}")
+            return
+        for limit in limits:
+            trial.set_constraint(limit.name, limit.excess(metrics[limit.metric]))
+        if finished:
             self._close(trial_id, TrialState.COMPLETE, values=[*values.values()])
         else:
             self._close(trial_id, TrialState.PRUNED)

@@ -1,5 +1,6 @@
 """The persistent Optuna study of a sweep: its storage, its samplers, and what a killed driver left in it."""
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
@@ -99,6 +100,14 @@ def make_sampler(options: SamplerConfig, *, num_drawn: int = 0) -> BaseSampler:
                 n_startup_trials=options.startup,
                 seed=seed,
             )
+        if options.name == "gp":
+            # it says at the first point that it could be faster with another package
+            logging.getLogger("optuna._gp").setLevel(logging.ERROR)
+            # paths with a `when` are not in its model: they are drawn by what would have drawn them without it
+            alone = TPESampler(n_startup_trials=options.startup, seed=seed)
+            return GPSampler(
+                n_startup_trials=options.startup, independent_sampler=alone, warn_independent_sampling=False, seed=seed
+            )
         if options.name == "cmaes":
             return CmaEsSampler(n_startup_trials=options.startup, warn_independent_sampling=False, seed=seed)
         if options.name == "qmc":  # continues its sequence by itself, which needs the seed it began with
@@ -163,19 +172,20 @@ def own_trials(study: optuna.Study, states: Sequence[TrialState] = FINISHED) -> 
 
 
 def best_values(folder: Path, count: int) -> list[dict[str, Any]]:
-    """Returns the values of a finished sweep's best trials by its first objective, best first.
+    """Returns the values of a finished sweep's best trials by its first objective, best first, all within its limits.
 
     Args:
         folder: of the sweep.
         count: how many different points to return at most.
 
     Raises:
-        ConfigError: there is no such sweep, or it has no finished trial.
+        ConfigError: there is no such sweep, or it has no finished trial within its limits.
     """
     sweep = read_sweep(folder)
-    complete = own_trials(read_study(folder, sweep.storage), (TrialState.COMPLETE,))
+    finished = own_trials(read_study(folder, sweep.storage), (TrialState.COMPLETE,))
+    complete = [trial for trial in finished if not TrialRow.of(trial).exceeded]
     if not complete:
-        raise ConfigError(f"sweep {folder} has no finished trial")
+        raise ConfigError(f"sweep {folder} has no finished trial{' within its limits' if finished else ''}")
     sign = -1 if sweep.targets[0].mode == "max" else 1
     complete.sort(key=lambda trial: sign * trial.values[0])
     distinct: list[dict[str, Any]] = []

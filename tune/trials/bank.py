@@ -25,26 +25,36 @@ class TuningBank:
         train: embeddings of the training images; nobody's identity is kept.
         validation: embeddings of people that the network never trained on; None where there are none.
         identity: int32, one a validation image.
+        source: embeddings of people of another, labelled data set; None without one.
+        source_identity: int32, one a source image.
         facts: where it came from: data set, digest of its files, epoch, weights.
     """
 
     train: FeatureBank
     validation: FeatureBank | None = None
     identity: IntArray | None = None
+    source: FeatureBank | None = None
+    source_identity: IntArray | None = None
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def embed_run(config: Config, *, checkpoint: dict[str, Any] | None, held_out: bool) -> TuningBank:
+def embed_run(
+    config: Config, *, checkpoint: dict[str, Any] | None, held_out: bool, source: str | None = None
+) -> TuningBank:
     """Returns the features of a checkpoint, or of the starting weights without one.
 
     Args:
         config: where the images are and how they are read.
         checkpoint: whose weights; None for the configured starting weights.
         held_out: whether the network never trained on the validation people. Only then are they kept.
+        source: folder of another data set, whose training people go through the same network.
+
+    Raises:
+        DataError: something about a folder is wrong.
     """
     # here, because a sweep over a saved bank needs neither torch nor images
     from ecul import runtime
-    from ecul.data.dataset import digest
+    from ecul.data.dataset import digest, open_dataset
     from ecul.engine.checkpoints import network_of
     from ecul.engine.embedding import embed_images
     from ecul.engine.session import build_network, image_store, open_data
@@ -66,10 +76,13 @@ def embed_run(config: Config, *, checkpoint: dict[str, Any] | None, held_out: bo
         return FeatureBank(features=features.cpu().numpy(), modality=samples.modality, camera=samples.camera)
 
     validation = dataset.validation if held_out else None
+    others = None if source is None else open_dataset(source, layout="auto", trial=1, hold_out_validation=False).train
     return TuningBank(
         train=embed(dataset.train.samples),
         validation=None if validation is None else embed(validation.samples),
         identity=None if validation is None else validation.identity,
+        source=None if others is None else embed(others.samples),
+        source_identity=None if others is None else others.identity,
         facts={
             "dataset": dataset.name,
             "data_digest": digest(dataset),
@@ -86,9 +99,13 @@ def save_bank(bank: TuningBank, path: Path) -> None:
         OSError: the file cannot be written.
     """
     arrays = {name: getattr(bank.train, name) for name in _ARRAYS}
-    if bank.validation is not None and bank.identity is not None:
-        arrays |= {f"validation_{name}": getattr(bank.validation, name) for name in _ARRAYS}
-        arrays["validation_identity"] = bank.identity
+    for prefix, people, identity in (
+        ("validation_", bank.validation, bank.identity),
+        ("source_", bank.source, bank.source_identity),
+    ):
+        if people is not None and identity is not None:
+            arrays |= {f"{prefix}{name}": getattr(people, name) for name in _ARRAYS}
+            arrays[f"{prefix}identity"] = identity
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, facts=np.array(json.dumps(dict(bank.facts))), **arrays)
 
@@ -101,21 +118,37 @@ def load_bank(path: Path) -> TuningBank:
     """
     if not path.is_file():
         raise DataError(f"no feature bank {path}; make one with `python -m tune.features RUN --out {path}`")
-    held_out = (*(f"validation_{name}" for name in _ARRAYS), "validation_identity")
-    arrays = read_npz(path, _ARRAYS, optional=(*held_out, "facts"), what="a feature bank")
-    present = [name for name in held_out if name in arrays]
-    if present and len(present) < len(held_out):
-        raise DataError(f"{path} has {', '.join(present)} but not all of {', '.join(held_out)}; make the bank again")
+    known = [f"{prefix}{name}" for prefix in ("validation_", "source_") for name in (*_ARRAYS, "identity")]
+    arrays = read_npz(path, _ARRAYS, optional=(*known, "facts"), what="a feature bank")
     try:
         facts = json.loads(str(arrays.get("facts", "{}")))
         train = _bank(arrays, "")
-        validation = _bank(arrays, "validation_") if present else None
+        validation, identity = _people(arrays, "validation_", path)
+        source, source_identity = _people(arrays, "source_", path)
     except ValueError as error:
         raise DataError(f"{path} is not a feature bank: {error}") from None
-    identity = arrays["validation_identity"] if present else None
-    if validation is not None and (identity is None or identity.shape != (len(validation),)):
-        raise DataError(f"{path}: validation_identity does not fit validation_features; make the bank again")
-    return TuningBank(train=train, validation=validation, identity=identity, facts=facts)
+    return TuningBank(
+        train=train,
+        validation=validation,
+        identity=identity,
+        source=source,
+        source_identity=source_identity,
+        facts=facts,
+    )
+
+
+def _people(arrays: Mapping[str, Any], prefix: str, path: Path) -> tuple[FeatureBank | None, IntArray | None]:
+    """People whose identities are known, and these; None without them."""
+    needed = [f"{prefix}{name}" for name in (*_ARRAYS, "identity")]
+    present = [name for name in needed if name in arrays]
+    if not present:
+        return None, None
+    if len(present) < len(needed):
+        raise DataError(f"{path} has {', '.join(present)} but not all of {', '.join(needed)}; make the bank again")
+    bank, identity = _bank(arrays, prefix), arrays[f"{prefix}identity"]
+    if identity.shape != (len(bank),):
+        raise DataError(f"{path}: {prefix}identity does not fit {prefix}features; make the bank again")
+    return bank, identity
 
 
 def _bank(arrays: Mapping[str, Any], prefix: str) -> FeatureBank:

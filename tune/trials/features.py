@@ -56,12 +56,13 @@ def score_bank(
     """Returns the metrics of a configuration's clusterings.
 
     Label-free metrics and costs are of the united clustering of the training images. `validation_` metrics compare the
-    same clustering of the validation people's images with their identities; see `tune.trials.draws`.
+    same clustering of the validation people's images with their identities, `source_` metrics that of the source
+    people's; see `tune.trials.draws`.
 
     Args:
         bank: features.
         config: whose clustering settings to use.
-        draws: of the validation people; 0 scores all of them once.
+        draws: of the labelled people; 0 scores all of them once.
         intra: cluster each modality alone too.
         num_threads: of the clustering; None for its default.
     """
@@ -73,16 +74,20 @@ def score_bank(
         "pairs_per_image": united.graph.nnz / max(len(bank.train), 1),
         "clusters": float(united.num_clusters),
     }
-    if bank.validation is not None and bank.identity is not None:
-        metrics |= _validation(
-            bank.validation, bank.identity, config, draws=draws, intra=intra, num_threads=num_threads
-        )
+    for prefix, people, identity in (
+        ("validation", bank.validation, bank.identity),
+        ("source", bank.source, bank.source_identity),
+    ):
+        if people is not None and identity is not None:
+            quality = _quality(people, identity, config, draws=draws, intra=intra, num_threads=num_threads)
+            metrics |= {f"{prefix}_{name}": value for name, value in quality.items()}
     return metrics
 
 
-def _validation(
+def _quality(
     bank: FeatureBank, identity: IntArray, config: Config, *, draws: int, intra: bool, num_threads: int | None
 ) -> dict[str, float]:
+    """How well the clusters of labelled people are these people."""
     united = cluster(bank, united_parameters(config), num_threads=num_threads)
     by_modality: dict[Modality, IntArray] = {}
     for modality in Modality if intra else ():
@@ -94,20 +99,20 @@ def _validation(
     def scores(rows: Positions) -> dict[str, float]:
         quality = label_quality(united.labels[rows], identity[rows], bank.modality[rows])
         metrics = {
-            "validation_pair_f1": f1(quality["pair_precision"], quality["pair_recall"]),
-            "validation_cross_modality_f1": f1(quality["cross_precision"], quality["cross_recall"]),
-            "validation_cross_precision": quality["cross_precision"],
-            "validation_cross_recall": quality["cross_recall"],
-            "validation_ari": quality["ari"],
-            "validation_nmi": quality["nmi"],
+            "pair_f1": f1(quality["pair_precision"], quality["pair_recall"]),
+            "cross_modality_f1": f1(quality["cross_precision"], quality["cross_recall"]),
+            "cross_precision": quality["cross_precision"],
+            "cross_recall": quality["cross_recall"],
+            "ari": quality["ari"],
+            "nmi": quality["nmi"],
         }
         for modality, labels in by_modality.items():
             own = rows[bank.modality[rows] == modality]
             ari = label_quality(labels[own], identity[own], bank.modality[own])["ari"]
-            metrics[f"validation_{modality.name.lower()}_ari"] = ari
+            metrics[f"{modality.name.lower()}_ari"] = ari
         return metrics
 
-    return {**over_draws(scores, identity, draws), "validation_clusters": float(united.num_clusters)}
+    return {**over_draws(scores, identity, draws), "clusters": float(united.num_clusters)}
 
 
 def _cluster_rows(

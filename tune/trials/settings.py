@@ -13,6 +13,7 @@ from tune.roles import INTRA, UNITED
 
 _PRESET_PARAMETERS = sorted({name for defaults in PRESET_DEFAULTS.values() for name in defaults})
 _RANGES = ("k1", "k2", "k3")
+_MOVE_VALUES = ("first", "turn", "last")
 
 
 def original_config(sweep: SweepConfig) -> Config:
@@ -69,11 +70,12 @@ def _changes(values: Mapping[str, Any], section: str, clustering: Mapping[str, A
 
 
 def _drop(schedule: dict[str, Any], names: Iterable[str]) -> None:
-    """Takes numbers out of a schedule, or of a schedule for each stage."""
-    for name in names:
-        schedule.pop(name, None)
-    for inner in schedule.values():
-        if isinstance(inner, dict):
+    """Takes the values of moves out of a schedule, or of a schedule for each stage; how long they take stays."""
+    for name, inner in schedule.items():
+        if name in names:
+            for value in _MOVE_VALUES:
+                inner.pop(value, None)
+        elif isinstance(inner, dict):
             _drop(inner, names)
 
 

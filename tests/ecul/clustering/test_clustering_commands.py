@@ -57,6 +57,19 @@ def test_labels_and_graph_are_those_of_the_engine(arrays, save, tmp_path, capsys
     assert {path.name for path in tmp_path.iterdir()} == {"features.npz", "labels", "graph.npz"}
 
 
+def test_the_eps_curve_has_a_line_an_eps_and_leaves_the_labels_alone(arrays, save, tmp_path, capsys):
+    path, labels = save(arrays), tmp_path / "labels"
+    assert run("cluster", path, "--out", labels) == 0
+    before = np.load(labels)["labels"]
+    assert run("cluster", path, "--out", labels, "--eps-curve", "0.3", "0.5") == 0
+    np.testing.assert_array_equal(np.load(labels)["labels"], before)
+    *_, head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["eps", "clusters", "cross_modality_share"]
+    assert [float(line.split()[0]) for line in (first, second)] == [0.3, 0.5]
+    with pytest.raises(ConfigError, match=r"--eps-curve holds 1\.2"):
+        run("cluster", path, "--out", labels, "--eps-curve", "1.2")
+
+
 def test_quality_is_left_out_without_identities(arrays, save, tmp_path, capsys):
     del arrays["identity"]
     run("cluster", save(arrays), "--preset", "kreciprocal", "--out", tmp_path / "labels.npz", "--threads", 1)

@@ -1,12 +1,14 @@
 """Whole clusterings: figures of the simulation, order of images, bad and tiny banks, one epoch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ecul.bench.simulate import WIDE_GAP, Strengths, even_counts, modality_of_groups, simulate_bank
 from ecul.clustering.diagnostics import adjusted_rand_index
 from ecul.clustering.executor import InProcess
-from ecul.clustering.pipeline import cluster, cluster_epoch
+from ecul.clustering.pipeline import cluster, cluster_epoch, eps_curve
 from ecul.evaluation.cluster_quality import label_quality
 from ecul.types import ClusteringParameters, ClusteringRequest, FeatureBank, SelectionParameters
 
@@ -82,6 +84,21 @@ def test_threads_do_not_change_a_bit():
     one, three = cluster(bank, EMCC, num_threads=1), cluster(bank, EMCC, num_threads=3)
     np.testing.assert_array_equal(one.labels, three.labels)
     assert (one.graph != three.graph).nnz == 0
+
+
+@pytest.mark.parametrize("preset", ["emcc", "kreciprocal"])
+def test_one_graph_gives_what_clusterings_at_each_eps_give(preset):
+    counts = even_counts(300, 6, images_per_identity=10)
+    bank, _ = simulate_bank(counts, modality_of_groups(6), 16, seed=3, strengths=WIDE_GAP)
+    bank = FeatureBank(*(np.concatenate([part, part[:40]]) for part in (bank.features, bank.modality, bank.camera)))
+    plain = ClusteringParameters(preset=preset, min_samples=3)
+    values = [0.6, 0.2, 0.45]  # in any order
+    curve = eps_curve(bank, plain, values, num_threads=1)
+    assert [point["eps"] for point in curve] == values
+    for eps, point in zip(values, curve, strict=True):
+        alone = cluster(bank, replace(plain, eps=eps), num_threads=1).diagnostics
+        assert {"clusters", "noise_share", "cross_modality_share", "stability", "silhouette"} <= set(point)
+        assert {name: alone[name] for name in point if name != "eps"} == {k: v for k, v in point.items() if k != "eps"}
 
 
 def test_diagnostics_count_what_the_labels_show():

@@ -1,9 +1,11 @@
 import math
 
+import optuna
 import pytest
 
 from tests.tune.report.conftest import COST, SCORE, SPACE
 from tune.report.analysis import _interval, analyse, importance, rank_agreement
+from tune.report.markdown import report_text
 
 
 def test_ranks_importance_and_agreement_of_a_known_score(study):
@@ -14,8 +16,9 @@ def test_ranks_importance_and_agreement_of_a_known_score(study):
     assert len(findings.ranked) == 29
     assert max(findings.importance, key=findings.importance.__getitem__) == "clustering.united.eps"
     assert findings.importance["clustering.united.eps"] > 0.8
-    # it does not exist in every trial
-    assert "clustering.united.k3" not in findings.importance
+    # it does not exist in every trial, and counts all the same
+    assert 0 <= findings.importance["clustering.united.k3"] < 0.1
+    assert sum(findings.importance.values()) == pytest.approx(1)
     assert findings.conditional == ["clustering.united.k3"]
     agreement = {item.signal: item for item in findings.agreement}
     assert agreement["stability"].spearman == pytest.approx(1)
@@ -61,7 +64,7 @@ def test_the_front_is_what_nothing_beats(study):
 
 def test_too_few_trials_give_no_importance(study):
     findings = analyse(study, SPACE, [SCORE])
-    assert importance(findings.ranked[:4], SPACE, "validation_map") == {}
+    assert importance(findings.ranked[:4], SPACE, SCORE) == {}
     assert (
         rank_agreement(findings.ranked[:1], "validation_map")[0].picked == findings.ranked[0].metrics["validation_map"]
     )
@@ -74,3 +77,18 @@ def test_rank_agreement_of_a_single_trial_is_unknown(study):
 
 def test_one_objective_has_no_front(study):
     assert analyse(study, SPACE, [SCORE]).front == []
+
+
+def test_trials_outside_the_limits_are_apart_and_never_best(study):
+    best = analyse(study, SPACE, [SCORE]).ranked[0]
+    kept = study.trials
+    kept[best.number].system_attrs["constraints:noise_share <= 0.5"] = 0.2
+    again = optuna.create_study(directions=study.directions)
+    again.add_trials(kept)
+    findings = analyse(again, SPACE, [SCORE])
+    assert [row.number for row in findings.outside] == [best.number]
+    assert findings.outside[0].exceeded == ("noise_share <= 0.5",)
+    assert best.number not in {row.number for row in findings.ranked}
+    text = report_text(findings, title="sweep")
+    assert "Not kept: noise_share <= 0.5 by 1." in text
+    assert text.index("Best trials") < text.index("Outside the limits")

@@ -30,7 +30,7 @@ def test_the_report_names_the_best_and_the_broken(study):
     assert "30 trials: 29 complete, 1 failed" in text
     assert "a broken trial" in text
     assert "rank correlation" in text
-    assert "only some trials have: clustering.united.k3." in text
+    assert "by PED-ANOVA. Only some trials have clustering.united.k3." in text
     assert "| tied for it" in text
     assert text.count("COMPLETE") == 3
 

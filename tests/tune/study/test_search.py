@@ -1,11 +1,15 @@
 import time
 
+import pytest
 from optuna.trial import TrialState
 
 from tests.tune.study.conftest import SPACE, result, searcher
-from tune.study.record import trial_key
+from tune.config import LimitConfig, SamplerConfig
+from tune.space.domains import Choice, Numeric
+from tune.space.search_space import SearchSpace
+from tune.study.record import TrialRow, trial_key
 from tune.study.search import MOST_LOSSES, StudySearch
-from tune.study.store import open_study, own_trials, requeue_failed, requeue_interrupted
+from tune.study.store import make_sampler, open_study, own_trials, requeue_failed, requeue_interrupted
 
 
 def test_trials_stopped_early_are_pruned_and_those_that_raise_failed(study):
@@ -96,3 +100,62 @@ def test_failed_trials_are_tried_again_when_asked_for(study):
     search.on_trial_complete("c", result(0.5))
     assert requeue_failed(study) == 0
     assert [trial.value for trial in own_trials(study)] == [0.4, 0.5]
+
+
+NOISE, BOTH = LimitConfig(metric="noise_share", most=0.5), LimitConfig(metric="cross_modality_share", least=0.2)
+
+
+def measured(score, **metrics):
+    return {"metrics/score": score, **{f"metrics/{name}": value for name, value in metrics.items()}, "finished": True}
+
+
+def test_limits_are_kept_as_constraints_of_the_study(study):
+    search = searcher(study, limits=[NOISE, BOTH])
+    for name, noise, share in (("a", 0.5, 0.2), ("b", 0.7, 0.3), ("c", 0.1, 0.1)):
+        search.suggest(name)
+        search.on_trial_complete(name, measured(0.3, noise_share=noise, cross_modality_share=share))
+    rows = [TrialRow.of(trial) for trial in own_trials(study)]
+    assert [row.state for row in rows] == ["COMPLETE"] * 3
+    # a value at the limit keeps it
+    assert [row.exceeded for row in rows] == [(), ("noise_share <= 0.5",), ("cross_modality_share >= 0.2",)]
+
+
+def test_a_limit_that_was_not_measured_fails_a_finished_trial_but_not_one_that_was_stopped(study):
+    search = searcher(study, limits=[NOISE])
+    search.suggest("a")
+    search.on_trial_complete("a", measured(0.3))
+    search.suggest("b")
+    search.on_trial_complete("b", measured(0.3) | {"finished": False})
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.PRUNED]
+    assert "noise_share" in study.trials[0].user_attrs["error"]
+
+
+@pytest.mark.parametrize("name", ["gp", "tpe"])
+def test_samplers_learn_to_keep_away_from_what_limits_rule_out(tmp_path, name):
+    study = open_study(tmp_path, "journal", "sweep", ["max"])
+    study.sampler = make_sampler(SamplerConfig.model_validate({"name": name, "startup": 6}))
+    search = StudySearch(SPACE, study, ["score"], limits=[NOISE])
+    for number in range(12):
+        # the score rises with k3, and so does the noise, which is too much from 12 on
+        k3 = search.suggest(str(number))["values"]["clustering.united.k3"]
+        search.on_trial_complete(str(number), measured(k3, noise_share=k3 / 23))
+    kept = [not TrialRow.of(trial).exceeded for trial in study.trials]
+    # the best that is good lies at the bound: without the limit all of these would be beyond it
+    assert sum(kept[-6:]) >= 2
+
+
+def test_gp_draws_paths_that_only_some_trials_have_and_goes_on_after_a_resume(tmp_path):
+    space = SearchSpace(
+        {"clustering.united.preset": Choice(("emcc", "kreciprocal")), "clustering.united.k3": Numeric(4, 40)},
+        {"clustering.united.k3": {"clustering.united.preset": ("emcc",)}},
+    )
+    for _ in range(2):  # the second time it is opened again
+        study = open_study(tmp_path, "journal", "sweep", ["max"])
+        options = SamplerConfig.model_validate({"name": "gp", "startup": 3})
+        study.sampler = make_sampler(options, num_drawn=len(study.trials))
+        search = StudySearch(space, study, ["score"])
+        for number in range(5):
+            values = search.suggest(str(number))["values"]
+            assert ("clustering.united.k3" in values) == (values["clustering.united.preset"] == "emcc")
+            search.on_trial_complete(str(number), result(values.get("clustering.united.k3", 0.0)))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 10

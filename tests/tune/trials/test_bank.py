@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -46,11 +47,14 @@ def greedy_run(tiny_config, run, tmp_path_factory):
 
 
 def test_a_bank_reads_back_alike(tmp_path):
-    bank = simulated_bank()
+    bank, other = simulated_bank(), simulated_bank(seed=5)
+    bank = replace(bank, source=other.validation, source_identity=other.identity)
     save_bank(bank, tmp_path / "bank.npz")
     again = load_bank(tmp_path / "bank.npz")
     assert np.array_equal(again.train.features, bank.train.features)
     assert np.array_equal(again.identity, bank.identity)
+    assert np.array_equal(again.source.features, bank.source.features)
+    assert np.array_equal(again.source_identity, bank.source_identity)
     assert again.facts == bank.facts
     assert [path.name for path in tmp_path.iterdir()] == ["bank.npz"]
 
@@ -80,6 +84,25 @@ def test_the_command_saves_the_features_of_a_run(run, tmp_path):
     # nobody's identity is stored for the training images
     with np.load(tmp_path / "bank.npz") as stored:
         assert [name for name in stored.files if "identity" in name] == ["validation_identity"]
+
+
+def test_people_of_another_data_set_go_through_the_same_network(run, tiny_config, tmp_path):
+    root = tiny_config().data.root
+    assert features.main([str(run), "--source", root, "--out", str(tmp_path / "bank.npz")]) == 0
+    bank = load_bank(tmp_path / "bank.npz")
+    # here the same data set, of which the source has all training people, the held-out ones too
+    assert len(bank.source) == len(bank.train) + len(bank.validation) == len(bank.source_identity)
+    rows = np.isin(bank.source_identity, bank.identity)
+    np.testing.assert_allclose(bank.source.features[rows], bank.validation.features, atol=1e-5)
+    assert features.main([str(run), "--source", str(tmp_path / "none"), "--out", str(tmp_path / "b.npz")]) == 2
+
+
+def test_part_of_the_source_people_is_refused(tmp_path):
+    bank = simulated_bank().train
+    arrays = {"features": bank.features, "modality": bank.modality, "camera": bank.camera}
+    np.savez(tmp_path / "part.npz", **arrays, source_features=bank.features)
+    with pytest.raises(DataError, match="source_features but not all of"):
+        load_bank(tmp_path / "part.npz")
 
 
 def test_the_command_saves_the_features_of_starting_weights(run, tiny_config, tmp_path):

@@ -1,5 +1,6 @@
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,16 +9,33 @@ from ecul.clustering.pipeline import cluster
 from ecul.evaluation.cluster_quality import label_quality
 from ecul.types import FeatureBank
 from tests.tune.conftest import simulated_bank
-from tune.objectives import COST, LABEL_FREE, VALIDATION_FEATURES, choices, f1
+from tune.objectives import COST, LABEL_FREE, SOURCE, VALIDATION_FEATURES, choices, f1
 from tune.trials.bank import TuningBank
 from tune.trials.features import features_trial, score_bank
 
 
 def test_metrics_hold_every_objective_of_the_fidelity(tiny_config):
-    metrics = score_bank(simulated_bank(), tiny_config(), draws=0, intra=True, num_threads=1)
+    metrics = score_bank(with_source(simulated_bank()), tiny_config(), draws=0, intra=True, num_threads=1)
     assert set(choices("features")) <= set(metrics)
-    assert set(choices("features")) == {*VALIDATION_FEATURES, *LABEL_FREE, *COST}
+    assert set(choices("features")) == {*VALIDATION_FEATURES, *SOURCE, *LABEL_FREE, *COST}
     assert all(math.isfinite(value) for value in metrics.values())
+
+
+def with_source(bank: TuningBank) -> TuningBank:
+    """The bank with the held-out people of another simulation as its source."""
+    other = simulated_bank(seed=5)
+    return replace(bank, source=other.validation, source_identity=other.identity)
+
+
+def test_source_metrics_are_of_the_source_people_and_change_no_other(tiny_config):
+    bank, config = simulated_bank(), tiny_config()
+    alone = score_bank(bank, config, draws=4, intra=False, num_threads=1)
+    metrics = score_bank(with_source(bank), config, draws=4, intra=False, num_threads=1)
+    other = score_bank(simulated_bank(seed=5), config, draws=4, intra=False, num_threads=1)
+    for name in ("ari", "pair_f1", "cross_modality_f1", "cross_modality_f1_std", "clusters"):
+        assert metrics[f"source_{name}"] == other[f"validation_{name}"]
+    timed = "clustering_seconds"
+    assert {name: metrics[name] for name in alone if name != timed} == {k: v for k, v in alone.items() if k != timed}
 
 
 def test_validation_metrics_are_of_the_validation_people(tiny_config):

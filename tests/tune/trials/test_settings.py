@@ -19,11 +19,13 @@ def test_another_preset_drops_the_numbers_of_the_base_preset(make_bare_sweep):
 
 def test_another_preset_or_reading_drops_the_ranges_of_the_base_and_their_moves(make_bare_sweep):
     moves = {"clustering.united.schedule.k3.first": 12, "clustering.united.schedule.eps.first": 0.4}
+    moves["clustering.united.schedule.k3.epochs"] = 6
     base = updated(base_of(make_bare_sweep()), moves)
     changed = trial_config(base, {"clustering.united.preset": "kreciprocal"}).clustering.united
     assert (changed.k3, list(changed.schedule.moves())) == (None, ["eps"])
     window = trial_config(base, {"clustering.united.reading": "window"}).clustering.united
     assert (window.k1, window.k2, window.k3, list(window.schedule.moves())) == (40, 16, 40, ["eps"])
+    assert window.schedule.k3.epochs == 6  # a trial that moves it by itself takes as long as the base says
     same = trial_config(base, {"clustering.united.reading": "groups"}).clustering.united
     assert (same.k3, list(same.schedule.moves())) == (9, ["eps", "k3"])
 
