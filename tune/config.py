@@ -82,6 +82,8 @@ class DomainConfig(CaseConfig):
     def _cases_differ(self) -> Self:
         if self.cases is not None and (self.when or not all(case.when for case in self.cases)):
             raise ValueError("each of the cases needs its own `when`; beside `cases` there is none")
+        if len({case.categorical is None for case in self.parts}) > 1:
+            raise ValueError("cases are either all numbers or all categorical")
         return self
 
 

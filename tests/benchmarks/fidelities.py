@@ -31,7 +31,7 @@ from ecul.files import write_atomically
 from ecul.settings import load_config, updated
 from tune.config import SweepConfig
 from tune.objectives import LABEL_FREE, SOURCE, VALIDATION_FEATURES, recorded_metrics
-from tune.report.analysis import spearman, spearman_interval
+from tune.ranks import spearman, spearman_interval
 from tune.space.build import build_space
 from tune.text import table
 from tune.trials.bank import TuningBank, embed_run, load_bank, save_bank
@@ -90,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.table:
         train_missing(args.folder, base, points)
     found = {number: json.loads(file.read_text()) for number, file in score_files(args.folder, len(points)).items()}
+    if not found:
+        print("no training has ended yet")
+        return 1
     banks = {name: score_points(args.folder, base, points, name) for name in ("start", "stage1")}
     print(correlations(found, banks))
     return 0

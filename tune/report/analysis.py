@@ -4,16 +4,15 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from scipy.stats import spearmanr
 
 from tune.config import ObjectiveConfig
 from tune.objectives import LABEL_FREE, SOURCE, VALIDATION_FEATURES, VALIDATION_FULL
+from tune.ranks import spearman, spearman_interval
 from tune.space.domains import Choice, Domain
 from tune.space.search_space import SearchSpace
 from tune.study.record import TrialRow
@@ -149,29 +148,10 @@ def rank_agreement(rows: Sequence[TrialRow], reference: str) -> list[RankAgreeme
     for signal in (*LABEL_FREE, *SOURCE):
         if all(signal in row.metrics for row in rows):
             values = np.array([row.metrics[signal] for row in rows])
-            best, spearman = values == values.max(), _spearman(values, score)
-            interval = _interval(spearman, len(rows))
-            entries.append(RankAgreement(signal, spearman, interval, float(score[best].mean()), int(best.sum())))
+            best, correlation = values == values.max(), spearman(values, score)
+            interval = spearman_interval(correlation, len(rows))
+            entries.append(RankAgreement(signal, correlation, interval, float(score[best].mean()), int(best.sum())))
     return sorted(entries, key=lambda item: -item.spearman if math.isfinite(item.spearman) else math.inf)
-
-
-def _spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """The rank correlation; nan where one side is constant, about which scipy would warn."""
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return math.nan
-    result: Any = spearmanr(first, second)
-    return float(result.statistic)
-
-
-def _interval(spearman: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a rank correlation (Bonett and Wright, Psychometrika 65, 2000); nan for three trials."""
-    if count <= 3 or math.isnan(spearman):
-        return math.nan, math.nan
-    # A perfect order counts as half an exchange of two neighbours away from it; otherwise the interval had no width.
-    most = 1 - 6 / (count * (count**2 - 1))
-    centre = math.atanh(max(-most, min(most, spearman)))
-    width = 1.96 * math.sqrt((1 + spearman**2 / 2) / (count - 3))
-    return math.tanh(centre - width), math.tanh(centre + width)
 
 
 def _distribution(domain: Domain) -> BaseDistribution:

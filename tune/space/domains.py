@@ -129,11 +129,11 @@ Domain = Numeric | Choice
 
 
 def hull(domains: Sequence[Domain]) -> Domain:
-    """Returns a domain that holds all values of the given ones, for pictures."""
+    """Returns a domain that holds all values of the given ones, which are all numbers or all choices; for pictures."""
+    choices = [domain for domain in domains if isinstance(domain, Choice)]
+    if choices:
+        return Choice(tuple(dict.fromkeys(option for choice in choices for option in choice.options)))
     numbers = [domain for domain in domains if isinstance(domain, Numeric)]
-    if len(numbers) < len(domains):
-        options = [domain.options if isinstance(domain, Choice) else (domain.low, domain.high) for domain in domains]
-        return Choice(tuple(dict.fromkeys(option for some in options for option in some)))
     return Numeric(
         min(domain.low for domain in numbers),
         max(domain.high for domain in numbers),

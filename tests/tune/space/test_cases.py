@@ -79,6 +79,7 @@ def test_cases_are_read_back_from_the_sweeps_file(make_bare_sweep, tmp_path):
         ({"cases": [{"int": [2, 4], "when": GROUPS}, {"int": [5, 6], "when": GROUPS}]}, "two of its cases hold"),
         ({"cases": [{"int": [2, 4], "when": GROUPS}, {"int": [5, 6]}]}, "each of the cases needs its own `when`"),
         ({"cases": [{"int": [2, 4], "when": GROUPS}]}, "at least 2 items"),
+        ({"cases": [{"int": [2, 4], "when": GROUPS}, {"categorical": [5], "when": WINDOW}]}, "all numbers or all cat"),
         ({"cases": [{"int": [2, 4], "when": GROUPS}, {"int": [2, 4], "when": WINDOW}], "int": [1, 2]}, "exactly one"),
     ],
 )
