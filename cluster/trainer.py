@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,12 @@ import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from cluster.capacity import capped_workers, check_batch, check_capacity
+from cluster.capacity import check_batch
 from cluster.config import ClusterConfig, with_clustering_threads
 from cluster.failures import cause_of, describe
 from cluster.guard import RunGuard
 from cluster.paths import with_absolute_paths
+from cluster.room import fitted, living_nodes
 from cluster.storage import RunFolder, resolve_storage
 from cluster.tracking.interface import TrackerSettings
 from ecul.config import Config
@@ -113,28 +114,6 @@ def worker_settings(
         "storage": resolve_storage(storage),
         "tracker": (tracker or TrackerSettings()).model_dump(),
     }
-
-
-def living_nodes() -> list[Mapping[str, float]]:
-    """Returns the resources of each living node of the cluster."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def fitted(cluster: ClusterConfig, nodes: Sequence[Mapping[str, float]]) -> ClusterConfig:
-    """Returns the configuration; an elastic run has its most workers lowered so that the clustering has room.
-
-    Raises:
-        ConfigError: even the fewest workers do not fit.
-    """
-    if cluster.autoscaling:
-        return cluster
-    check_capacity(cluster, nodes)
-    if cluster.min_workers == cluster.max_workers:
-        return cluster
-    most = capped_workers(cluster, nodes)
-    if most < cluster.max_workers:
-        log.warning("at most %d of %d workers leave room for the clustering task", most, cluster.max_workers)
-    return cluster.updated({"num_workers": [cluster.min_workers, most]})
 
 
 def run(trainer: TorchTrainer) -> FitResult:

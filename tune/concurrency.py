@@ -8,6 +8,11 @@ from cluster.config import ClusterConfig
 from ecul.errors import ConfigError
 
 
+def borrowing_decided(cluster: ClusterConfig, *, local: bool) -> ClusterConfig:
+    """Returns the configuration with `clustering.borrow` set, which by default it is for a Ray started here alone."""
+    return cluster if cluster.clustering.borrow is not None else cluster.updated({"clustering.borrow": local})
+
+
 def features_concurrency(nodes: Sequence[Resources], *, cpus: float, gpus: float = 0, limit: int | None) -> int:
     """Returns how many clusterings run at once.
 

@@ -19,6 +19,7 @@ from ecul.engine.run_directory import METRICS_FILE, read_records, wall_seconds
 from ecul.errors import ConfigError
 from ecul.files import write_atomically
 from ecul.settings import config_tree
+from tune.concurrency import borrowing_decided
 from tune.config import SweepConfig, sweep_text
 from tune.folder import BASE_FILE, SWEEP_FILE
 from tune.roles import role_of
@@ -226,8 +227,7 @@ def _first_epoch(sweep: SweepConfig) -> int:
 
 
 def _cluster(sweep: SweepConfig, *, local: bool) -> ClusterConfig:
-    cluster = load_cluster_config(sweep.full.cluster)
-    return cluster if cluster.clustering.borrow is not None else cluster.updated({"clustering.borrow": local})
+    return borrowing_decided(load_cluster_config(sweep.full.cluster), local=local)
 
 
 def _features_seconds(plan: Plan, bank: TuningBank) -> float:

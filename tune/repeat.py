@@ -19,6 +19,7 @@ from tune.folder import sweep_folder
 if TYPE_CHECKING:
     from cluster.config import ClusterConfig
     from tune.trials.grid import RepeatedRun
+    from tune.trials.repetition import RunsOnDisk
 
 log = logging.getLogger(__name__)
 STORAGE = "runs/repeat"
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _repeat(args: argparse.Namespace) -> int:
     prepare(local=args.address == "local")  # before any import of Ray
-    from tune.report.repeats import read_outcomes
+    from tune.trials.repetition import RunsOnDisk
 
     if args.concurrency is not None and args.concurrency < 1:
         raise ConfigError(f"--concurrency is {args.concurrency}, expected at least 1")
@@ -72,15 +73,16 @@ def _repeat(args: argparse.Namespace) -> int:
     with locked(folder, what="repetition"):
         if not args.resume:
             _write_plan(folder, runs, cluster, tracker)
-        done = {outcome.run.key for outcome in read_outcomes(runs, folder / "trials")}
-        missing = [run for run in runs if run.key not in done]
-        log.info("repetition %s: %d runs, %d of them complete", folder, len(runs), len(done))
+        disk = RunsOnDisk(folder / "trials", folder / FAILED_FILE)
+        missing = disk.missing(runs)
+        log.info("repetition %s: %d runs, %d of them complete", folder, len(runs), len(runs) - len(missing))
         try:
             if missing:
-                _train(args, missing, folder, cluster, tracker)
+                _train(args, missing, disk, cluster, tracker)
         except KeyboardInterrupt:
             log.info("stopped; the complete runs are in the table")
-        text, failed, complete = _write_report(folder, runs)
+        failed = disk.failures()
+        text, complete = _write_report(folder, runs, failed)
     sys.stdout.write(text)
     log.info("report.md and table.tex in %s", folder / "report")
     if failed or complete < len(runs):
@@ -146,54 +148,21 @@ def _write_plan(folder: Path, runs: "Sequence[RepeatedRun]", cluster: "ClusterCo
 
 
 def _train(
-    args: argparse.Namespace, runs: "Sequence[RepeatedRun]", folder: Path, cluster: "ClusterConfig", tracker: str
+    args: argparse.Namespace, runs: "Sequence[RepeatedRun]", disk: "RunsOnDisk", cluster: "ClusterConfig", tracker: str
 ) -> None:
     """Trains on the cluster that it joins; failures are written down as they happen."""
-    from cluster.config import local_defaults
-    from cluster.tracking.registry import tracker_settings
-    from cluster.trainer import fitted, living_nodes
-    from ecul.files import write_atomically
-    from tune.concurrency import full_concurrency
-    from tune.trials.full import FullSettings
-    from tune.trials.repeated import train_all
+    from tune.concurrency import borrowing_decided
+    from tune.trials.repeated import train_missing
 
+    local = args.address == "local"
     connect(args.address, log_to_driver=args.verbose)
     hide_all_gpus()  # the driver reserves none
-    local = args.address == "local"
-    if cluster.clustering.borrow is None:
-        cluster = cluster.updated({"clustering.borrow": local})
-    nodes = living_nodes()
-    at_once = min(full_concurrency(nodes, fitted(cluster, nodes), limit=args.concurrency), len(runs))
-    settings = FullSettings(
-        base=runs[0].config,
-        cluster=local_defaults(cluster, at_once=at_once) if local else cluster,
-        storage=str(folder / "trials"),
-        tracker=tracker_settings(tracker),
-        objectives=(),
-    )
-    failed = _failed(folder)
-    left = len(runs)
-
-    def ended(run: "RepeatedRun", error: str) -> None:
-        nonlocal left
-        left -= 1
-        log.info("%s: %s; %d left", run.key, f"FAILED: {error}" if error else "complete", left)
-        failed.pop(run.key, None)
-        failed.update({run.key: error} if error else {})
-        write_atomically(folder / FAILED_FILE, json.dumps(failed, indent=1) + "\n")
-
-    log.info("%d runs to train, %d at once", len(runs), at_once)
-    train_all(runs, settings, at_once=at_once, ended=ended)
+    cluster = borrowing_decided(cluster, local=local)
+    train_missing(runs, disk, cluster=cluster, tracker=tracker, local=local, limit=args.concurrency)
 
 
-def _failed(folder: Path) -> dict[str, str]:
-    """{key: error} of the runs whose last attempt failed."""
-    path = folder / FAILED_FILE
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def _write_report(folder: Path, runs: "Sequence[RepeatedRun]") -> tuple[str, Mapping[str, str], int]:
-    """Writes report.md, report.html, table.tex; returns the text, the failed runs and the number of complete ones."""
+def _write_report(folder: Path, runs: "Sequence[RepeatedRun]", failed: Mapping[str, str]) -> tuple[str, int]:
+    """Writes report.md, report.html, table.tex; returns the text and the number of complete runs."""
     from ecul.engine.run_directory import REPORT_FILE
     from ecul.files import write_atomically
     from ecul.report.stored import write_stored
@@ -202,8 +171,6 @@ def _write_report(folder: Path, runs: "Sequence[RepeatedRun]") -> tuple[str, Map
     from tune.report.repeats import latex_table, read_outcomes, report_text
 
     outcomes = read_outcomes(runs, folder / "trials")
-    # a run may have been completed by a driver that was killed before it could say so
-    failed = {key: error for key, error in _failed(folder).items() if key not in {one.run.key for one in outcomes}}
     title, base = f"Repetition {folder.name}", runs[0].variant
     text = report_text(outcomes, base=base, num_runs=len(runs), failed=failed, title=title)
     write_atomically(folder / "report" / "report.md", text)
@@ -212,7 +179,7 @@ def _write_report(folder: Path, runs: "Sequence[RepeatedRun]") -> tuple[str, Map
         write_stored(folder, stored_report(outcomes, folder, base=base, trials="trials", title=title, **counts))
         write_page([folder], folder / "report" / REPORT_FILE)
     write_atomically(folder / "report" / "table.tex", latex_table(outcomes))
-    return text, failed, len(outcomes)
+    return text, len(outcomes)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,8 @@ import ray
 import ray.tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from cluster.config import local_defaults
-from cluster.tracking.registry import tracker_settings
-from cluster.trainer import fitted, living_nodes
-from tune.concurrency import features_concurrency, full_concurrency
+from cluster.room import living_nodes
+from tune.concurrency import features_concurrency
 from tune.plan import Plan
 from tune.roles import is_intra_clustering
 from tune.study.progress import SweepProgress, TrialListener
@@ -32,6 +30,7 @@ from tune.study.store import (
 from tune.trials.features import features_trial
 from tune.trials.full import TRAINED_EPOCHS, FullSettings, FullTrial
 from tune.trials.result import result_key
+from tune.trials.training import training_settings, trainings_at_once
 
 log = logging.getLogger(__name__)
 # The first warns of missing result files of the trials; the study has the results. The second says that a trial did not
@@ -81,12 +80,12 @@ def trials_at_once(plan: Plan) -> int:
     Raises:
         ConfigError: not even one fits.
     """
-    nodes = living_nodes()
-    if plan.cluster is None:
+    if plan.sweep.fidelity == "features":
         options = plan.sweep.features
         cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
-        return features_concurrency(nodes, cpus=cpus, gpus=gpus, limit=plan.max_concurrency)
-    return full_concurrency(nodes, fitted(plan.cluster, nodes), limit=plan.max_concurrency)
+        return features_concurrency(living_nodes(), cpus=cpus, gpus=gpus, limit=plan.max_concurrency)
+    assert plan.cluster is not None
+    return trainings_at_once(plan.cluster, limit=plan.max_concurrency)
 
 
 def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count: int, deadline: float | None) -> bool:
@@ -140,10 +139,14 @@ def _features_trainable(plan: Plan) -> Any:
 def _full_trainable(plan: Plan, objectives: list[str]) -> Any:
     assert plan.cluster is not None
     settings = FullSettings(
+        training=training_settings(
+            plan.cluster,
+            storage=plan.folder / "trials",
+            tracker=plan.sweep.tracker,
+            local=plan.local,
+            at_once=trials_at_once(plan),
+        ),
         base=plan.base,
-        cluster=local_defaults(plan.cluster, at_once=trials_at_once(plan)) if plan.local else plan.cluster,
-        storage=str((plan.folder / "trials").absolute()),
-        tracker=tracker_settings(plan.sweep.tracker),
         objectives=tuple(objectives),
         first_epoch=plan.first_epoch,
         trial_hours=plan.sweep.full.trial_hours,

@@ -30,8 +30,8 @@ from tests.soak.jobs import Job, sweep_job, train_job
 from tests.soak.kills import Kill, Killer, plan
 from tests.soak.leftovers import Traces, descendants, left_in_ray
 from tests.with_ray.runs import assert_same_run, events
-from tune.study.search import MOST_LOSSES
 from tune.study.store import own_trials, read_study, trial_key
+from tune.trials.training import MOST_LOSSES
 
 MOST_SECONDS = 2400
 _EPOCHS = int(os.environ.get("SOAK_EPOCHS", "40"))

@@ -15,9 +15,7 @@ from tune.space.search_space import SearchSpace
 from tune.study.record import ERROR, KEY, LOSSES, METRICS, SECONDS, VALUES, trial_key
 from tune.study.store import queue_again
 from tune.trials.result import is_finished, metrics_of
-
-MOST_LOSSES = 2
-"""How often a trial is queued again after its process was lost; one that is lost once more has failed."""
+from tune.trials.training import MOST_LOSSES
 
 
 class StudySearch(Searcher):

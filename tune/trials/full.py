@@ -1,18 +1,13 @@
 """A trial of the `full` fidelity: a whole training, as a Ray Train run that reports each evaluated epoch."""
 
-import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 import ray.tune
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.config import ClusterConfig
-from cluster.environment import train_variables
 from cluster.storage import RunFolder
-from cluster.tracking.interface import TrackerSettings
 from ecul.config import Config
 from ecul.errors import EculError, TrainingError
 from ecul.settings import config_tree
@@ -21,9 +16,9 @@ from tune.trials.follow import TimeIsUpError, follow, wait_for
 from tune.trials.result import trial_result
 from tune.trials.settings import trial_config
 from tune.trials.tracking import TrialTracker
+from tune.trials.training import STOP_SECONDS, TrainingSettings, start_training
 
 log = logging.getLogger(__name__)
-STOP_SECONDS = 60.0
 TRAINED_EPOCHS = "trained_epochs"
 """Key of a result: epochs since the trial's first one, by which the scheduler compares trials."""
 
@@ -33,19 +28,15 @@ class FullSettings:
     """What all trials of a `full` sweep share.
 
     Attributes:
+        training: what their trainings share.
         base: configuration that trials change.
-        cluster: how each trial is laid over the cluster.
-        storage: folder or URI of the trials' runs, seen by all nodes.
-        tracker: experiment tracker of each trial, with the settings of the sweep's command.
         objectives: names of the metrics; an epoch without one of them is not reported.
         first_epoch: the epoch of the warm start, 0 without one.
         trial_hours: longest training of a trial; None for no limit.
     """
 
+    training: TrainingSettings
     base: Config
-    cluster: ClusterConfig
-    storage: str
-    tracker: TrackerSettings
     objectives: tuple[str, ...]
     first_epoch: int = 0
     trial_hours: float | None = None
@@ -70,9 +61,11 @@ class FullTrial(ray.tune.Trainable):
         self._key = config["key"]
         training = trial_config(settings.base, config["values"])
         self._num_epochs = training.num_epochs
-        folder = RunFolder(settings.storage, self._key)
-        self._tracker = TrialTracker(settings.tracker, folder, {**config_tree(training), "values": config["values"]})
-        self._work = start_training(training, self._key, settings)
+        folder = RunFolder(settings.training.storage, self._key)
+        self._tracker = TrialTracker(
+            settings.training.tracker, folder, {**config_tree(training), "values": config["values"]}
+        )
+        self._work = start_training(training, self._key, settings.training)
         hours = settings.trial_hours
         self._records = follow(folder, self._work, seconds=None if hours is None else hours * 3600)
         self._newest: dict[str, Any] | None = None
@@ -132,35 +125,3 @@ class FullTrial(ray.tune.Trainable):
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Does nothing: a trial continues by its key."""
-
-
-def start_training(config: Config, name: str, settings: FullSettings) -> ray.ObjectRef:
-    """Starts the training in a task of its own and returns its reference.
-
-    Cancelling that task makes Ray Train free the workers, which killing it would not. RAY_ADDRESS makes the helper
-    processes of Ray Train join this cluster; without it they join any cluster of the machine. The task runs on the
-    node of the trial's own process, so that no other node can end the trial but those of its workers.
-
-    Args:
-        config: of the training.
-        name: of its run.
-        settings: what all trials share.
-    """
-    here = ray.get_runtime_context()
-    variables = train_variables(settings.cluster)
-    task = ray.remote(_train).options(
-        num_cpus=0,
-        max_retries=0,
-        runtime_env={"env_vars": {**variables, "RAY_ADDRESS": here.gcs_address}},
-        scheduling_strategy=NodeAffinitySchedulingStrategy(here.get_node_id(), soft=True),
-    )
-    return task.remote(config, name, settings)
-
-
-def _train(config: Config, name: str, settings: FullSettings) -> None:
-    from cluster.trainer import build_trainer, run  # in the task alone: the trial's own process does not train
-
-    trainer = build_trainer(config, settings.cluster, name=name, storage=settings.storage)
-    RunFolder(settings.storage, name).drop_broken_snapshot()
-    with contextlib.suppress(KeyboardInterrupt):  # a cancelled run, whose workers are free now
-        run(trainer)

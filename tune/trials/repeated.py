@@ -2,25 +2,33 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import ray
 import ray.exceptions
 
+from cluster.config import ClusterConfig
 from cluster.failures import describe
 from cluster.storage import RunFolder
 from ecul.errors import EculError
 from ecul.settings import config_tree
 from tune.trials.follow import follow
-from tune.trials.full import STOP_SECONDS, FullSettings, start_training
 from tune.trials.grid import RepeatedRun
+from tune.trials.repetition import RunsOnDisk
 from tune.trials.tracking import TrialTracker
+from tune.trials.training import (
+    MOST_LOSSES,
+    STOP_SECONDS,
+    TrainingSettings,
+    start_training,
+    training_settings,
+    trainings_at_once,
+)
 
 log = logging.getLogger(__name__)
-MOST_LOSSES = 2
-"""How often a run whose process or node was lost is begun again by itself; it continues from its checkpoint."""
 
 Ended = Callable[[RepeatedRun, str], None]
 """Called in the main thread with each run that ended, and the text of its error; empty for a good one."""
@@ -34,7 +42,7 @@ class _Work:
     stopped: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def start(self, run: RepeatedRun, settings: FullSettings) -> ray.ObjectRef | None:
+    def start(self, run: RepeatedRun, settings: TrainingSettings) -> ray.ObjectRef | None:
         with self.lock:
             if self.stopped:
                 return None
@@ -56,7 +64,56 @@ class _Work:
         ray.wait(references, num_returns=len(references), timeout=STOP_SECONDS) if references else None
 
 
-def train_all(runs: Sequence[RepeatedRun], settings: FullSettings, *, at_once: int, ended: Ended) -> None:
+def train_missing(
+    runs: Sequence[RepeatedRun],
+    disk: RunsOnDisk,
+    *,
+    cluster: ClusterConfig,
+    tracker: str,
+    local: bool,
+    limit: int | None,
+    deadline: float | None = None,
+) -> None:
+    """Trains the runs that are not complete on the joined cluster, and notes each as it ends.
+
+    Args:
+        runs: all of them. One with a checkpoint in its folder continues from it.
+        disk: where they are kept.
+        cluster: how each is laid over the cluster, with `clustering.borrow` decided.
+        tracker: kind of the experiment tracker.
+        local: whether Ray was started by this command.
+        limit: most runs side by side; None for as many as fit.
+        deadline: `time.monotonic()` at which those that still run are stopped, to be continued later; None for no end.
+
+    Raises:
+        ConfigError: the cluster is too small for one run.
+        KeyboardInterrupt: Ctrl-C, after the running trainings have freed their workers.
+    """
+    missing = disk.missing(runs)
+    if not missing:
+        return
+    at_once = min(trainings_at_once(cluster, limit=limit), len(missing))
+    settings = training_settings(cluster, storage=disk.folder, tracker=tracker, local=local, at_once=at_once)
+    left = len(missing)
+
+    def ended(run: RepeatedRun, error: str) -> None:
+        nonlocal left
+        left -= 1
+        log.info("%s: %s; %d left", run.key, f"FAILED: {error}" if error else "complete", left)
+        disk.note(run.key, error)
+
+    log.info("%d runs to train, %d at once", len(missing), at_once)
+    train_all(missing, settings, at_once=at_once, ended=ended, deadline=deadline)
+
+
+def train_all(
+    runs: Sequence[RepeatedRun],
+    settings: TrainingSettings,
+    *,
+    at_once: int,
+    ended: Ended,
+    deadline: float | None = None,
+) -> None:
     """Trains runs on the joined cluster. One that fails does not end the others.
 
     Args:
@@ -64,6 +121,7 @@ def train_all(runs: Sequence[RepeatedRun], settings: FullSettings, *, at_once: i
         settings: what they share: cluster, storage, tracker.
         at_once: most runs side by side.
         ended: is called with each run as it ends.
+        deadline: see `train_missing`.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, after the running trainings have freed their workers.
@@ -75,19 +133,27 @@ def train_all(runs: Sequence[RepeatedRun], settings: FullSettings, *, at_once: i
         }
         try:
             while open_runs:
-                done, _ = wait(open_runs, return_when=FIRST_COMPLETED)
+                seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+                done, _ = wait(open_runs, timeout=seconds, return_when=FIRST_COMPLETED)
+                if not done:
+                    _end_all(open_runs, work)
+                    return
                 for future in done:
                     run, error = open_runs.pop(future), future.result()
                     if error is not None:
                         ended(run, error)
         except BaseException:
-            for future in open_runs:
-                future.cancel()
-            work.stop()
+            _end_all(open_runs, work)
             raise
 
 
-def _train(run: RepeatedRun, settings: FullSettings, work: _Work) -> str | None:
+def _end_all(waiting: Iterable[Future[str | None]], work: _Work) -> None:
+    for future in waiting:
+        future.cancel()
+    work.stop()
+
+
+def _train(run: RepeatedRun, settings: TrainingSettings, work: _Work) -> str | None:
     """Trains a run and returns the text of its error, empty for none; None if it was stopped or never begun."""
     folder = RunFolder(settings.storage, run.key)
     tracker = TrialTracker(settings.tracker, folder, {**config_tree(run.config), "values": dict(run.values)})

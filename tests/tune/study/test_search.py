@@ -8,8 +8,9 @@ from tune.config import LimitConfig, SamplerConfig
 from tune.space.domains import Choice, Numeric
 from tune.space.search_space import SearchSpace
 from tune.study.record import TrialRow, trial_key
-from tune.study.search import MOST_LOSSES, StudySearch
+from tune.study.search import StudySearch
 from tune.study.store import make_sampler, open_study, own_trials, requeue_failed, requeue_interrupted
+from tune.trials.training import MOST_LOSSES
 
 
 def test_trials_stopped_early_are_pruned_and_those_that_raise_failed(study):

@@ -9,6 +9,7 @@ from cluster.tracking.interface import TrackerSettings
 from ecul.errors import TrainingError
 from tune.trials import full
 from tune.trials.result import is_finished
+from tune.trials.training import TrainingSettings, start_training
 
 
 class Recorder:
@@ -38,10 +39,8 @@ def recorder(monkeypatch):
 
 def test_a_trials_training_gets_the_settings_of_its_cluster_file_and_stays_with_the_trial(recorder, tiny_config):
     cluster = parse_cluster_config({"health_check_interval_s": 0.7, "start_timeout_s": 33})
-    settings = full.FullSettings(
-        base=tiny_config(), cluster=cluster, storage="/runs", tracker=TrackerSettings(), objectives=("validation_map",)
-    )
-    assert full.start_training(tiny_config(), "00000", settings) == "reference"
+    settings = TrainingSettings(cluster=cluster, storage="/runs", tracker=TrackerSettings())
+    assert start_training(tiny_config(), "00000", settings) == "reference"
     variables = recorder.options_given["runtime_env"]["env_vars"]
     assert variables["RAY_ADDRESS"] == "10.0.0.1:6379"
     assert variables["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] == "0.7"
@@ -58,10 +57,8 @@ def trial(tmp_path, monkeypatch, tiny_config):
     monkeypatch.setattr(ray, "cancel", lambda reference, recursive: cancelled.append(reference))
     monkeypatch.setattr(full, "start_training", lambda config, key, settings: "work")
     settings = full.FullSettings(
+        training=TrainingSettings(cluster=parse_cluster_config({}), storage=str(tmp_path), tracker=TrackerSettings()),
         base=tiny_config(),
-        cluster=parse_cluster_config({}),
-        storage=str(tmp_path),
-        tracker=TrackerSettings(),
         objectives=("validation_map",),
         trial_hours=1e-9,
     )
