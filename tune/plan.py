@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from cluster.config import ClusterConfig, load_cluster_config
 from cluster.paths import with_absolute_paths
 from cluster.storage import resolve_storage
 from ecul.config import Config
-from ecul.engine.checkpoints import open_run
 from ecul.engine.run_directory import METRICS_FILE, read_records, wall_seconds
 from ecul.errors import ConfigError
 from ecul.files import write_atomically
@@ -25,6 +24,7 @@ from tune.folder import BASE_FILE, SWEEP_FILE
 from tune.roles import role_of
 from tune.space.build import build_space, check_corners, default_values, with_lengths
 from tune.space.search_space import SearchSpace
+from tune.study.rungs import NO_EARLIER, Earlier, earlier_sweep, rung_epochs
 from tune.study.store import best_values
 from tune.text import duration_text
 from tune.trials.bank import TuningBank, load_bank
@@ -49,11 +49,12 @@ class Plan:
         base: configuration that trials change: the original, validated on held-out people.
         points: tried first, in this order.
         bank: of a `features` sweep.
-        cluster: of a `full` sweep.
+        cluster: of each training; None where there is none.
         local: whether Ray is started by this command, so that the trials share the machine's cores.
+        earlier: what an earlier sweep tells about the rungs.
         first_epoch: epoch that the trials of a `full` sweep begin after.
         most_epochs: number of the last epoch of the longest trial that the space holds.
-        max_hours: stop after so long; None for never.
+        deadline: `time.monotonic()` at which it stops; None for never.
         max_concurrency: most trials at once; None for as many as fit.
     """
 
@@ -66,15 +67,22 @@ class Plan:
     bank: TuningBank | None = None
     cluster: ClusterConfig | None = None
     local: bool = False
+    earlier: Earlier = NO_EARLIER
     first_epoch: int = 0
     most_epochs: int = 0
-    max_hours: float | None = None
+    deadline: float | None = None
     max_concurrency: int | None = None
 
     @property
     def num_trials(self) -> int:
         """How many trials the sweep has when it is done."""
         return len(self.space.grid()) if self.sweep.sampler.name == "grid" else self.sweep.trials
+
+    @property
+    def rungs(self) -> list[int]:
+        """Epochs, counted from a trial's first, at which trials of a `full` sweep may be stopped."""
+        options = self.sweep.full
+        return rung_epochs(options.grace_epochs, options.reduction_factor, self.epochs_per_trial)
 
     @property
     def epochs_per_trial(self) -> int:
@@ -96,7 +104,7 @@ def make_plan(
         sweep: its configuration.
         folder: of the sweep.
         local: whether Ray is started by this command, so that clustering may borrow the workers' processors.
-        max_hours: see `Plan`.
+        max_hours: stop so long after now; None for never.
         max_concurrency: see `Plan`.
 
     Raises:
@@ -105,10 +113,12 @@ def make_plan(
     sweep = _resolved(sweep)
     original = with_absolute_paths(original_config(sweep))
     base = base_config(original, warm_start=sweep.full.warm_start)
+    if sweep.confirm is not None and original.warm_start is not None:
+        check_warm_start(original.warm_start)  # its trainings begin there, and are scored on held-out people
     space = build_space(sweep, base)
     check_corners(space, base)
     full = sweep.fidelity == "full"
-    return Plan(
+    plan = Plan(
         sweep=sweep,
         folder=folder,
         space=space,
@@ -116,13 +126,14 @@ def make_plan(
         base=base,
         points=_points(sweep, space, default_values(space, base), folder.parent),
         bank=None if full else _bank(sweep),
-        cluster=_cluster(sweep, local=local) if full else None,
+        cluster=_cluster(sweep, local=local) if full or sweep.confirm else None,
         local=local,
-        first_epoch=_first_epoch(sweep) if full else 0,
+        first_epoch=_first_epoch(base.warm_start) if full else 0,
         most_epochs=with_lengths(sweep.space, base, 1.0).num_epochs,
-        max_hours=max_hours,
+        deadline=None if max_hours is None else time.monotonic() + max_hours * 3600,
         max_concurrency=max_concurrency,
     )
+    return replace(plan, earlier=_earlier(plan)) if full else plan
 
 
 def write_plan(plan: Plan) -> None:
@@ -218,11 +229,22 @@ def _bank(sweep: SweepConfig) -> TuningBank:
     return bank
 
 
-def _first_epoch(sweep: SweepConfig) -> int:
-    if sweep.full.warm_start is None:
+def _earlier(plan: Plan) -> Earlier:
+    if (name := plan.sweep.full.rungs_from) is None:
+        return NO_EARLIER
+    try:
+        return earlier_sweep(plan.folder.parent / name, plan.rungs, plan.sweep.targets[0].metric)
+    except ConfigError as error:
+        raise ConfigError(f"full.rungs_from: {error}") from None
+
+
+def _first_epoch(warm_start: str | None) -> int:
+    if warm_start is None:
         return 0
-    check_warm_start(sweep.full.warm_start)
-    _, checkpoint = open_run(sweep.full.warm_start)
+    from ecul.engine.checkpoints import open_run  # with torch, seconds that a sweep over a saved bank need not wait
+
+    check_warm_start(warm_start)
+    _, checkpoint = open_run(warm_start)
     return int(checkpoint["epoch"])
 
 

@@ -15,6 +15,7 @@ from ecul.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, Parser, run_command
 from ecul.errors import ConfigError
 from ecul.files import locked
 from tune.folder import sweep_folder
+from tune.options import add_ray_options, storage_option
 
 if TYPE_CHECKING:
     from cluster.config import ClusterConfig
@@ -44,13 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", metavar="NAME", help="run what is missing or failed; without any, print the table")
     parser.add_argument("--cluster", metavar="FILE", help="YAML of the cluster, such as configs/cluster/laptop.yaml")
     parser.add_argument("--cpu", action="store_true", help="train without GPUs")
-    parser.add_argument("--concurrency", type=int, metavar="C", help="most runs at once; default: as many as fit")
-    parser.add_argument("--address", default="local", help="Ray cluster: local to start one here, auto, or HOST:PORT")
-    parser.add_argument(
-        "--storage", default=STORAGE, metavar="FOLDER", help="of all repetitions; all nodes must see it"
-    )
+    add_ray_options(parser, storage=STORAGE, of="repetitions", what="runs")
     parser.add_argument("--tracker", choices=TRACKERS, default=None, help="experiment tracker (default: none)")
-    parser.add_argument("--verbose", action="store_true", help="show what the runs' processes print")
     return parser
 
 
@@ -64,8 +60,6 @@ def _repeat(args: argparse.Namespace) -> int:
     prepare(local=args.address == "local")  # before any import of Ray
     from tune.trials.repetition import RunsOnDisk
 
-    if args.concurrency is not None and args.concurrency < 1:
-        raise ConfigError(f"--concurrency is {args.concurrency}, expected at least 1")
     folder = _folder(args)
     stored = _stored(folder) if args.resume else {}
     runs = _stored_runs(stored) if args.resume else _new_runs(args)
@@ -86,8 +80,9 @@ def _repeat(args: argparse.Namespace) -> int:
     sys.stdout.write(text)
     log.info("report.md and table.tex in %s", folder / "report")
     if failed or complete < len(runs):
-        storage = "" if args.storage == STORAGE else f" --storage {args.storage}"
-        log.info("run what is missing with: python -m tune.repeat --resume %s%s", folder.name, storage)
+        log.info(
+            "run what is missing with: python -m tune.repeat --resume %s%s", folder.name, storage_option(args, STORAGE)
+        )
     return EXIT_BAD_INPUT if failed else 0 if complete == len(runs) else EXIT_INTERRUPTED
 
 

@@ -16,6 +16,7 @@ from ecul.files import locked
 from ecul.schema import parse_assignments
 from tune.config import Fidelity, SweepConfig, load_sweep
 from tune.folder import STORAGE, SWEEP_FILE, read_sweep, sweep_folder
+from tune.options import add_ray_options, positive, storage_option
 
 if TYPE_CHECKING:
     from tune.plan import Plan
@@ -37,18 +38,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--retry-failed", action="store_true", help="with --resume: run the failed trials again")
     parser.add_argument("--fidelity", choices=get_args(Fidelity), help="default: the file's")
     parser.add_argument("--trials", type=int, metavar="N", help="how many the sweep has when it is done")
-    parser.add_argument(
-        "--concurrency", type=_positive_int, metavar="C", help="most trials at once; default: as many as fit"
-    )
-    parser.add_argument("--max-hours", type=_positive, metavar="H", help="stop after so long; continue with --resume")
+    parser.add_argument("--max-hours", type=positive, metavar="H", help="stop after so long; continue with --resume")
     parser.add_argument("--bank", metavar="FILE", help="feature bank of python -m tune.features")
     parser.add_argument("--warm-start", metavar="RUN", help="stage-1 run that full trials begin from")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="replace a key of the sweep's file"
     )
-    parser.add_argument("--address", default="local", help="Ray cluster: local to start one here, auto, or HOST:PORT")
-    parser.add_argument("--storage", default=STORAGE, metavar="FOLDER", help="of all sweeps; all nodes must see it")
-    parser.add_argument("--verbose", action="store_true", help="show what the trials' processes print")
+    add_ray_options(parser, storage=STORAGE, of="sweeps", what="trials")
     parser.add_argument("--tracker", metavar="KIND", help=f"one of {', '.join(TRACKERS)}; default: the file's")
     return parser
 
@@ -59,28 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command("tune.run", lambda: _run(args))
 
 
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
-
-
-def _positive_int(text: str) -> int:
-    number = _positive(text)
-    if not number.is_integer():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(number)
-
-
 def _run(args: argparse.Namespace) -> int:
     local = args.address == "local"
     prepare(local=local)  # before any import of Ray
+    from tune.confirm import confirm_plan
     from tune.plan import make_plan, write_plan
-    from tune.report.write import write_report
     from tune.study.store import own_trials
     from tune.sweep import prepare_study, run_sweep
     from tune.tracking import SweepTracker
@@ -98,12 +77,15 @@ def _run(args: argparse.Namespace) -> int:
         tracker = SweepTracker(plan)
         try:
             done = run_sweep(plan, study, tracker.trial_closed)
+            left = confirm_plan(plan) if done >= plan.num_trials else 0
+            from tune.report.write import write_report  # seconds of imports that no trial need wait for
+
             report = write_report(folder)
             tracker.summarise(report)
         finally:
             tracker.close()
     sys.stdout.write(report.text)
-    return _conclude(args, plan, done)
+    return _conclude(args, plan, done, left)
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -149,6 +131,7 @@ def _sweep(args: argparse.Namespace, folder: Path) -> SweepConfig:
 def _announce(plan: "Plan", trials_before: int) -> None:
     from tune.plan import estimate_text
     from tune.sweep import trials_at_once
+    from tune.trials.training import trainings_at_once
 
     concurrency = trials_at_once(plan)
     left_out = [path for path in plan.sweep.space if path not in plan.space.paths]
@@ -157,15 +140,19 @@ def _announce(plan: "Plan", trials_before: int) -> None:
         log.info("not searched at this fidelity, which trains nothing: %s", ", ".join(left_out))
     log.info("%d trials, %d at once, %d of them done already", plan.num_trials, concurrency, trials_before)
     log.info("%s", estimate_text(plan, concurrency))
+    if (confirm := plan.sweep.confirm) is not None and plan.cluster is not None:
+        most = trainings_at_once(plan.cluster, limit=plan.max_concurrency)  # an error now, not after the search
+        count = (confirm.top + 1) * confirm.seeds
+        log.info("then at most %d trainings, %d at once, confirm what it finds", count, min(most, count))
 
 
-def _conclude(args: argparse.Namespace, plan: "Plan", done: int) -> int:
+def _conclude(args: argparse.Namespace, plan: "Plan", done: int, left: int) -> int:
     log.info("report, pictures and best.yaml in %s", plan.folder / "report")
-    if done >= plan.num_trials:
+    if done >= plan.num_trials and not left:
         return 0
-    storage = "" if args.storage == STORAGE else f" --storage {args.storage}"
-    command = f"python -m tune.run --resume {plan.folder.name}{storage}"
-    log.info("%d of %d trials; continue with: %s", done, plan.num_trials, command)
+    command = f"python -m tune.run --resume {plan.folder.name}{storage_option(args, STORAGE)}"
+    missing = f"{left} trainings of the confirmation are missing" if left else f"{done} of {plan.num_trials} trials"
+    log.info("%s; continue with: %s", missing, command)
     # stopped by its own time limit, or by Ctrl-C
     return 0 if args.max_hours else EXIT_INTERRUPTED
 

@@ -17,6 +17,8 @@ from tune.concurrency import features_concurrency
 from tune.plan import Plan
 from tune.roles import is_intra_clustering
 from tune.study.progress import SweepProgress, TrialListener
+from tune.study.pruning import RungScheduler
+from tune.study.rungs import note_rungs
 from tune.study.search import StudySearch
 from tune.study.store import (
     count_drawn,
@@ -48,6 +50,8 @@ def prepare_study(plan: Plan, *, retry_failed: bool = False) -> optuna.Study:
     plan.folder.mkdir(parents=True, exist_ok=True)
     modes = [target.mode for target in plan.sweep.targets]
     study = open_study(plan.folder, plan.sweep.storage, plan.folder.name, modes)
+    if plan.sweep.fidelity == "full":
+        note_rungs(study, plan.rungs if len(modes) == 1 else [], first_epoch=plan.first_epoch)
     requeue_interrupted(study)
     if retry_failed:
         log.info("%d failed trials are queued again", requeue_failed(study))
@@ -67,10 +71,9 @@ def run_sweep(plan: Plan, study: optuna.Study, listener: TrialListener) -> int:
     Raises:
         KeyboardInterrupt: Ctrl-C; everything finished is in the study.
     """
-    deadline = None if plan.max_hours is None else time.monotonic() + plan.max_hours * 3600
     repeat = True
     while repeat and (missing := plan.num_trials - len(own_trials(study))) > 0:
-        repeat = _run_trials(plan, study, listener, missing, deadline)
+        repeat = _run_trials(plan, study, listener, missing)
     return len(own_trials(study))
 
 
@@ -88,13 +91,13 @@ def trials_at_once(plan: Plan) -> int:
     return trainings_at_once(plan.cluster, limit=plan.max_concurrency)
 
 
-def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count: int, deadline: float | None) -> bool:
+def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count: int) -> bool:
     """Runs a session of Ray Tune; returns whether another one must repeat trials that were lost."""
     objectives = [target.metric for target in plan.sweep.targets]
-    seconds = None if deadline is None else deadline - time.monotonic()
+    seconds = None if plan.deadline is None else plan.deadline - time.monotonic()
     if seconds is not None and seconds <= 0:
         return False
-    search = StudySearch(plan.space, study, objectives, limits=plan.sweep.bounds, deadline=deadline)
+    search = StudySearch(plan.space, study, objectives, limits=plan.sweep.bounds, deadline=plan.deadline)
     progress = SweepProgress(search, study, objectives=objectives, num_trials=plan.num_trials, listener=listener)
     full = plan.sweep.fidelity == "full"
     with _quiet():
@@ -102,7 +105,7 @@ def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count:
             _full_trainable(plan, objectives) if full else _features_trainable(plan),
             tune_config=ray.tune.TuneConfig(
                 search_alg=search,
-                scheduler=make_scheduler(plan),
+                scheduler=make_scheduler(plan, study),
                 num_samples=count,
                 max_concurrent_trials=trials_at_once(plan),
                 time_budget_s=seconds,
@@ -157,12 +160,23 @@ def _full_trainable(plan: Plan, objectives: list[str]) -> Any:
     return ray.tune.with_resources(shared, ray.tune.PlacementGroupFactory([{"memory": 1.0}]))
 
 
-def make_scheduler(plan: Plan) -> TrialScheduler:
+def make_scheduler(plan: Plan, study: optuna.Study) -> TrialScheduler:
     """Returns the scheduler, which stops weak trials of a `full` sweep that prunes."""
     options = plan.sweep.full
     if plan.sweep.fidelity == "features" or not options.prune:
         return FIFOScheduler()
     target = plan.sweep.targets[0]
+    if options.prune == "auto":
+        return RungScheduler(
+            study,
+            epochs=plan.rungs,
+            metric=result_key(target.metric),
+            mode=target.mode,
+            time=TRAINED_EPOCHS,
+            factor=options.reduction_factor,
+            earlier=plan.earlier,
+            noise=options.noise,
+        )
     return ASHAScheduler(
         time_attr=TRAINED_EPOCHS,
         metric=result_key(target.metric),

@@ -1,6 +1,7 @@
 """A sweep in an experiment tracker: every trial in the sweep's group, and the sweep itself as one run."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from cluster.tracking.background import Background
 from cluster.tracking.registry import is_tracked, open_log, tracker_settings
@@ -8,10 +9,13 @@ from cluster.tracking.wandb_run import wandb_mode
 from ecul.settings import config_tree
 from tune.plan import Plan
 from tune.report.markdown import trials_columns, trials_rows
-from tune.report.write import Report
+from tune.report.verdict import score_rows
 from tune.study.record import TrialRow
 from tune.trials.settings import trial_config
 from tune.trials.tracking import tracked_run
+
+if TYPE_CHECKING:
+    from tune.report.write import Report
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +34,7 @@ class SweepTracker:
         if self._background is not None and self._plan.sweep.fidelity == "features":
             self._background.submit(lambda: self._send_trial(row))
 
-    def summarise(self, report: Report) -> None:
+    def summarise(self, report: "Report") -> None:
         """Sends the sweep itself as one run: table of trials, pictures, the best trial's metrics; returns at once.
 
         It is sent before the trials that still wait: of all runs it is the one to look at first.
@@ -57,13 +61,18 @@ class SweepTracker:
         run.summary({**row.metrics, "state": row.state, "error": row.error})
         run.finish()
 
-    def _send_sweep(self, report: Report) -> None:
+    def _send_sweep(self, report: "Report") -> None:
         config, findings = self._plan.sweep.model_dump(), report.findings
         run = open_log(self._tracker, tracked_run(self._plan.folder, "sweep", kind="sweep", config=config))
         run.table("trials", trials_columns(findings), trials_rows(findings, findings.rows))
         for picture in report.pictures:
             run.image(picture.stem, picture.read_bytes())
         run.file(report.page.name, report.page.read_bytes())
+        if findings.confirmed is not None:
+            line = findings.confirmed.headline
+            run.summary({"verdict": f"{line.short} ({line.numbers})"})
+            if findings.confirmed.confirmation is not None:
+                run.table("confirmation", *score_rows(findings.confirmed.confirmation))
         if findings.ranked:
             best = findings.ranked[0]
             named = {f"best/{name}": value for name, value in {**best.values, **best.metrics}.items()}

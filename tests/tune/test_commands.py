@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,6 @@ import pytest
 from ecul.settings import load_config
 from tests.tune.conftest import base_of
 from tune import results, run
-from tune.compare import acts_only_in_stage_two, comparison_text, run_folder, score_of
 from tune.config import load_sweep
 from tune.plan import make_plan, write_plan
 from tune.space.build import build_space, check_corners
@@ -48,6 +46,7 @@ def test_the_shipped_sweep_works_at_both_fidelities():
             "test identities",
         ),
         (["--config", "configs/tune/emcc.yaml", "--tracker", "mlflow"], "tracker"),
+        (["--config", "configs/tune/emcc.yaml", "--set", "confirm={seeds: 1}"], "confirm.seeds"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line_before_ray_starts(arguments, message, tmp_path, capsys):
@@ -96,6 +95,7 @@ def test_results_are_shown_without_ray_and_the_best_point_runs(closed_sweep):
     best = load_config(closed_sweep / "report" / "best.yaml")
     assert best.clustering.united.eps > 0.7
     assert best.evaluation.split == "test"
+    assert "not confirmed" in (closed_sweep / "report" / "best.yaml").read_text().splitlines()[0]
 
 
 def test_a_report_may_be_piped_into_head(closed_sweep):
@@ -109,37 +109,3 @@ def test_a_report_may_be_piped_into_head(closed_sweep):
 def test_results_of_no_sweep_are_refused(tmp_path, capsys):
     assert results.main(["x", "--storage", str(tmp_path)]) == 2
     assert "no sweep" in capsys.readouterr().err
-
-
-def test_a_comparison_takes_no_run_of_another_configuration(tiny_config, tmp_path):
-    today, yesterday = tiny_config({"clustering.united.k1": 7}), tiny_config({"clustering.united.k1": 3})
-    done = run_folder(tmp_path, "best", yesterday)
-    done.mkdir()
-    (done / "result.json").write_text(json.dumps({"protocols": {"p": {"mean": {"map": 0.7777}}}}))
-    assert score_of(yesterday, done) == 0.7777
-    assert run_folder(tmp_path, "best", today) != done
-    # every setting counts: a base with another shared start is another run
-    starts = [tiny_config({"warm_start": str(run_folder(tmp_path, "stage1", config))}) for config in (today, yesterday)]
-    assert run_folder(tmp_path, "base", starts[0]) != run_folder(tmp_path, "base", starts[1])
-    assert run_folder(tmp_path, "base", starts[0]) == run_folder(tmp_path, "base", starts[0])
-
-
-def test_comparisons_are_paired_by_seed():
-    text = comparison_text({"base": [0.5, 0.6], "best": [0.55, 0.58]}, [1, 2])
-    assert "| difference" in text
-    assert "+0.0500" in text
-    assert "ahead with 1 of 2 seeds" in text
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("clustering.united.k3", True),
-        ("clustering.intra.eps", False),
-        ("memory.united.switch_epoch", True),
-        ("memory.intra.switch_epoch", False),
-        ("loss.temperature", False),
-    ],
-)
-def test_runs_share_stage_one_only_where_it_is_alike(path, expected):
-    assert acts_only_in_stage_two(path) == expected

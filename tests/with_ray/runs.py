@@ -1,8 +1,12 @@
 """Running and comparing trainings."""
 
 import json
+import os
 import random
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -141,6 +145,25 @@ def numbers(folder: Path) -> list[dict[str, float]]:
 def state(folder: Path) -> dict[str, Any]:
     """Returns a run's last checkpoint."""
     return read_checkpoint(find_checkpoint(folder))
+
+
+def kill_driver(command: list[str], environment: dict[str, str], *, once: Callable[[], bool], seconds: float) -> None:
+    """Runs `python -m COMMAND` and kills it as soon as something has happened, so that it can tidy nothing up."""
+    driver = subprocess.Popen([sys.executable, "-m", *command], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + seconds
+        while not once():
+            assert driver.poll() is None, "the driver ended by itself"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+
+
+def results(folder: Path) -> dict[str, int]:
+    """{run: when its result was written} of the complete runs in a folder."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/result.json")}
 
 
 def events(folder: Path) -> list[dict[str, Any]]:

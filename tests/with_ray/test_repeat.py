@@ -1,11 +1,6 @@
 """Repetitions on a real cluster: a killed driver, a failed run, and the table at the end."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +10,7 @@ import yaml
 from ecul.config import Config
 from ecul.data.synthetic import synthesize
 from ecul.settings import config_tree
-from tests.with_ray.runs import SmallCluster
+from tests.with_ray.runs import SmallCluster, kill_driver, results
 from tune import repeat
 
 pytestmark = pytest.mark.xdist_group("commands")
@@ -33,11 +28,6 @@ def regdb(tmp_path: Path, tiny_config: Callable[..., Config]) -> Path:
     return path
 
 
-def results(folder: Path) -> dict[str, int]:
-    """{run: when its result was written} of the complete runs."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("trials/*/result.json")}
-
-
 def test_a_repetition_survives_a_killed_driver_and_a_failed_run(
     ray_cluster: SmallCluster, regdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
@@ -47,26 +37,19 @@ def test_a_repetition_survives_a_killed_driver_and_a_failed_run(
     common = ["--storage", str(tmp_path), "--address", ray_cluster.address]
     command = ["--config", str(regdb), "--over", "data.trial=1..3", "--name", "r", "--cpu", "--tracker", "tensorboard"]
     folder = tmp_path / "r"
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "tune.repeat", *command, *common, "--concurrency", "1"],
-        env=dict(ray_cluster.environment),
+    kill_driver(
+        ["tune.repeat", *command, *common, "--concurrency", "1"],
+        dict(ray_cluster.environment),
+        once=lambda: bool(results(folder / "trials")),
+        seconds=180,
     )
-    try:
-        deadline = time.monotonic() + 180
-        while not results(folder):
-            assert driver.poll() is None, "the driver ended by itself"
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    finally:
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
-    before = results(folder)
+    before = results(folder / "trials")
     assert list(before) == ["000-base-trial1"]
 
     assert repeat.main(["--resume", "r", *common]) == 2
     assert "train_visible_2.txt" in capsys.readouterr().out
     assert list(json.loads((folder / "failed.json").read_text())) == ["001-base-trial2"]
-    after = results(folder)
+    after = results(folder / "trials")
     assert len(after) == 2
     assert before.items() <= after.items()  # the complete run was not trained again
 

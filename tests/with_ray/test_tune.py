@@ -28,8 +28,9 @@ from ecul.engine.run_directory import RunDirectory, read_records
 from ecul.settings import config_tree, load_config
 from tests.cluster.tracking.wandb_files import offline_runs
 from tests.tune.conftest import simulated_bank, sweep_tree
-from tests.with_ray.runs import SmallCluster, events
-from tune import results, run
+from tests.with_ray.runs import SmallCluster, events, kill_driver, results
+from tune import compare, run
+from tune import results as show
 from tune.study.store import own_trials, read_study, trial_key
 from tune.trials.bank import save_bank
 
@@ -116,7 +117,7 @@ def test_a_features_sweep_is_reported_and_tracked(
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
     assert "2 trials: 2 complete" in capsys.readouterr().out
     assert load_config(folder / "report" / "best.yaml").data.hold_out_validation is False
-    assert results.main(["f", "--storage", str(tmp_path)]) == 0
+    assert show.main(["f", "--storage", str(tmp_path)]) == 0
 
     tracked = offline_runs(folder)
     assert sorted(found["job_type"] for found in tracked.values()) == ["sweep", "trial", "trial"]
@@ -127,27 +128,46 @@ def test_a_features_sweep_is_reported_and_tracked(
         score = found["history"][0]["validation_cross_modality_f1"]
         assert score == pytest.approx(trial.value)
     # finished: nothing left to do
-    assert run.main(["--resume", "f", "--storage", str(tmp_path), "--address", ray_cluster.address]) == 0
+    common = ["--storage", str(tmp_path), "--address", ray_cluster.address]
+    assert run.main(["--resume", "f", *common]) == 0
     assert len(study_of(folder).trials) == 2
+
+    command = ["f", *common, "--top", "1", "--seeds", "2"]
+    kill_driver(
+        ["tune.compare", *command],
+        dict(ray_cluster.environment),
+        once=lambda: bool(results(folder / "confirm")),
+        seconds=180,
+    )
+    before = results(folder / "confirm")
+    assert all("stage1" in name for name in before)
+    capsys.readouterr()
+    assert compare.main(command) == 0
+    after = results(folder / "confirm")
+    assert before.items() <= after.items()  # what was complete was not trained again
+    runs = [name.rsplit("-", 1)[0] for name in sorted(after)]
+    assert runs == [f"confirm-{name}-seed{seed}" for name in ("base", "stage1", "trial1") for seed in (1, 2)]
+    line = capsys.readouterr().out.splitlines()[0]
+    assert re.match(r"# Sweep f \(features\): .*base \(.*validation_map [+-]0\.\d+.*seeds 1, 2\)", line), line
+    for name in after:  # the others begin where stage 1 ended
+        epochs = [record["epoch"] for record in read_records(folder / "confirm" / name)]
+        assert epochs[-1] == (1 if "stage1" in name else 3)
+    tracked = offline_runs(folder)
+    assert {found["group"] for found in tracked.values()} == {"f"}
+    assert sum("-confirm-" in name for name in tracked) >= len(after)
 
 
 def test_a_killed_driver_loses_no_finished_trial(
     ray_cluster: SmallCluster, write_sweep: Callable[..., str], tmp_path: Path
 ) -> None:
     common = ["--storage", str(tmp_path), "--address", ray_cluster.address, "--concurrency", "1"]
-    command = [sys.executable, "-m", "tune.run", "--config", write_sweep(trials=500), "--name", "k", *common]
-    environment = dict(ray_cluster.environment) | {"OMP_NUM_THREADS": "1"}
-    driver = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     folder = tmp_path / "k"
-    try:
-        deadline = time.monotonic() + 120
-        while not ((folder / "study.journal").is_file() and len(own_trials(study_of(folder))) >= 2):
-            assert driver.poll() is None, "the driver ended by itself"
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    finally:
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
+    kill_driver(
+        ["tune.run", "--config", write_sweep(trials=500), "--name", "k", *common],
+        dict(ray_cluster.environment) | {"OMP_NUM_THREADS": "1"},
+        once=lambda: (folder / "study.journal").is_file() and len(own_trials(study_of(folder))) >= 2,
+        seconds=120,
+    )
     before = study_of(folder)
     done = {trial.number: (trial.value, trial.user_attrs["values"]) for trial in own_trials(before)}
     running = {trial_key(trial) for trial in before.trials if trial.state == TrialState.RUNNING}

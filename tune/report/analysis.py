@@ -13,9 +13,11 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from tune.config import ObjectiveConfig
 from tune.objectives import LABEL_FREE, SOURCE, VALIDATION_FEATURES, VALIDATION_FULL
 from tune.ranks import spearman, spearman_interval
+from tune.report.verdict import Confirmed
 from tune.space.domains import Choice, Domain
 from tune.space.search_space import SearchSpace
 from tune.study.record import TrialRow
+from tune.study.rungs import Rung, judge_rungs
 from tune.study.store import own_trials
 
 FEWEST_FOR_IMPORTANCE = 8
@@ -56,6 +58,8 @@ class Findings:
         conditional: paths that only some of the complete trials have.
         reference: the validation metric that label-free signals are compared with; empty where there is none.
         agreement: one entry a signal; empty with too few complete trials.
+        rungs: how far each can be trusted; empty where there are none.
+        confirmed: of the confirmation; None for a sweep without one.
     """
 
     objectives: Sequence[ObjectiveConfig]
@@ -67,6 +71,8 @@ class Findings:
     conditional: Sequence[str] = ()
     reference: str = ""
     agreement: Sequence[RankAgreement] = ()
+    rungs: Sequence[Rung] = ()
+    confirmed: Confirmed | None = None
 
 
 def analyse(study: optuna.Study, space: SearchSpace, objectives: Sequence[ObjectiveConfig]) -> Findings:
@@ -89,6 +95,7 @@ def analyse(study: optuna.Study, space: SearchSpace, objectives: Sequence[Object
         conditional=[path for path in space.paths if len({path in row.values for row in complete}) == 2],
         reference=reference,
         agreement=rank_agreement(complete, reference) if reference and len(complete) >= FEWEST_FOR_AGREEMENT else (),
+        rungs=judge_rungs(study),
     )
 
 

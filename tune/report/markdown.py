@@ -10,14 +10,25 @@ import yaml
 from ecul.config import Config
 from ecul.settings import config_tree
 from tune.report.analysis import Findings, top_share
+from tune.report.verdict import confirmation_text
 from tune.study.record import TrialRow
+from tune.study.rungs import FEWEST_TRIALS, LEAST_CORRELATION
 from tune.text import short, table, values_text
 from tune.trials.settings import trial_config
+
+RUNGS = (
+    "Rank correlation between the objective at the rung and at the end. `full.prune: auto` stops trials at trusted "
+    f"rungs alone: at least {LEAST_CORRELATION} over at least {FEWEST_TRIALS} complete trials. Trials that were "
+    "stopped early have no end, so the correlation over all trials may be higher."
+)
+"""Says what the table of the rungs is."""
 
 
 def report_text(findings: Findings, *, title: str, top: int = 10) -> str:
     """Returns the whole report as Markdown."""
-    parts = [f"# {title}", state_counts(findings)]
+    parts = [f"# {title}{_verdict(findings)}", state_counts(findings)]
+    if findings.confirmed is not None and findings.confirmed.confirmation is not None:
+        parts.append(confirmation_text(findings.confirmed.confirmation))
     if findings.ranked:
         parts += ["## Best trials", trials_table(findings, findings.ranked[:top])]
     stopped = [row for row in findings.rows if row.state == "PRUNED"]
@@ -33,6 +44,8 @@ def report_text(findings: Findings, *, title: str, top: int = 10) -> str:
     elif findings.reference:
         few = f"Too few complete trials to tell: {len(findings.ranked)}."
         parts += ["## Label-free signals against " + findings.reference, few]
+    if findings.rungs:
+        parts += ["## Rungs", table(*rung_rows(findings)), RUNGS]
     failed = [row for row in findings.rows if row.state == "FAIL"]
     if failed:
         parts += [
@@ -40,6 +53,23 @@ def report_text(findings: Findings, *, title: str, top: int = 10) -> str:
             "\n".join(f"- {row.number}: {row.error} ({values_text(row.values)})" for row in failed),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _verdict(findings: Findings) -> str:
+    if findings.confirmed is None:
+        return ""
+    line = findings.confirmed.headline
+    return f": {line.short} ({line.numbers})"
+
+
+def rung_rows(findings: Findings) -> tuple[list[str], list[list[str]]]:
+    """Returns the columns and a row for each rung: how its values rank the trials, compared with their last ones."""
+    rows: list[list[str]] = []
+    for rung in findings.rungs:
+        told = not math.isnan(rung.spearman)
+        numbers = [f"{rung.spearman:+.3f}", "[{:+.2f}, {:+.2f}]".format(*rung.interval)] if told else ["-", "-"]
+        rows.append([str(rung.epochs), *numbers, str(rung.trials), "yes" if rung.is_trusted else "no"])
+    return ["epochs trained", "rank correlation", "95 %", "complete trials", "trusted"], rows
 
 
 def state_counts(findings: Findings) -> str:

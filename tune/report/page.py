@@ -6,7 +6,16 @@ from typing import Any
 
 from ecul.report.stored import StoredPart, StoredPicture, StoredReport, StoredTable
 from tune.report.analysis import Findings
-from tune.report.markdown import importance_text, limits_text, state_counts, trials_columns, trials_rows
+from tune.report.markdown import (
+    RUNGS,
+    importance_text,
+    limits_text,
+    rung_rows,
+    state_counts,
+    trials_columns,
+    trials_rows,
+)
+from tune.report.verdict import Confirmed, failures, rule_text, score_rows
 from tune.roles import label_of
 from tune.study.record import TrialRow
 
@@ -38,7 +47,9 @@ def stored_report(findings: Findings, pictures: Sequence[Path], *, title: str, b
         title: of the sweep.
         best_config: whether best.yaml was written.
     """
-    parts = [StoredPart(title="Best trials", texts=_best(findings, best_config), tables=_tables(findings))]
+    confirmed = findings.confirmed
+    parts = [] if confirmed is None else _confirmation(confirmed)
+    parts += [StoredPart(title="Best trials", texts=_best(findings, best_config), tables=_tables(findings))]
     if pictures:
         shown = sorted((_picture(path, findings) for path in pictures), key=lambda picture: picture.wide)
         parts.append(StoredPart(title="Pictures", pictures=tuple(shown)))
@@ -47,9 +58,26 @@ def stored_report(findings: Findings, pictures: Sequence[Path], *, title: str, b
         parts.append(StoredPart(title="Outside the limits", texts=(limits_text(findings),), tables=(outside,)))
     parts += _importance(findings)
     parts += _agreement(findings)
+    parts += _rungs(findings)
     everything = _table(f"All {len(findings.rows)} closed trials", findings, findings.rows, folded=True)
     parts.append(StoredPart(title="All trials", tables=(everything,)))
-    return StoredReport(title=title, subtitle=state_counts(findings), parts=tuple(parts))
+    counts = state_counts(findings)
+    if confirmed is None:
+        return StoredReport(title=title, subtitle=counts, parts=tuple(parts))
+    line = confirmed.headline
+    return StoredReport(title=f"{title}: {line.short}", subtitle=f"{line.numbers}. {counts}", parts=tuple(parts))
+
+
+def _confirmation(confirmed: Confirmed) -> list[StoredPart]:
+    if (confirmation := confirmed.confirmation) is None:
+        return []
+    columns, rows = score_rows(confirmation)
+    table = StoredTable(
+        caption=f"{confirmation.metric} after full trainings", columns=tuple(columns), rows=tuple(map(tuple, rows))
+    )
+    line = confirmed.headline
+    texts = (f"{line.short[0].upper()}{line.short[1:]}: {line.numbers}.", rule_text(confirmation))
+    return [StoredPart(title="Confirmation with other seeds", texts=(*texts, *failures(confirmation)), tables=(table,))]
 
 
 def _best(findings: Findings, best_config: bool) -> tuple[str, ...]:
@@ -57,7 +85,7 @@ def _best(findings: Findings, best_config: bool) -> tuple[str, ...]:
         return ("No trial is complete yet.",)
     target, best = findings.objectives[0], findings.ranked[0]
     text = f"Trial {best.number} has the best {target.metric}: {best.metrics[target.metric]:.4f}."
-    if best_config:
+    if best_config and findings.confirmed is None:
         text += " Its configuration is report/best.yaml; python -m tune.compare checks it with other seeds."
     return (text,)
 
@@ -94,6 +122,16 @@ def _agreement(findings: Findings) -> list[StoredPart]:
     table = StoredTable(caption=f"Agreement with {findings.reference}", columns=columns, rows=rows)
     text = f"How well signals that need no identities order the {len(findings.ranked)} complete trials."
     return [StoredPart(title="Signals without labels", texts=(text,), tables=(table,))]
+
+
+def _rungs(findings: Findings) -> list[StoredPart]:
+    if not findings.rungs:
+        return []
+    columns, rows = rung_rows(findings)
+    table = StoredTable(
+        caption="Values at the rungs against the last ones", columns=tuple(columns), rows=tuple(map(tuple, rows))
+    )
+    return [StoredPart(title="Rungs", texts=(RUNGS,), tables=(table,))]
 
 
 def _picture(path: Path, findings: Findings) -> StoredPicture:

@@ -1,20 +1,27 @@
 """Writes a sweep's report: text, pictures, and its best point as a configuration."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import optuna
+
+from ecul.config import Config
 from ecul.engine.run_directory import REPORT_FILE
 from ecul.files import write_atomically
 from ecul.report.stored import write_stored
 from ecul.report.write import write_report as write_page
+from tune.config import SweepConfig
 from tune.folder import read_sweep
 from tune.report.analysis import Findings, analyse
 from tune.report.markdown import best_yaml, report_text
 from tune.report.optuna_plots import draw_optuna
 from tune.report.page import stored_report
 from tune.report.plots import draw_all
+from tune.report.verdict import Confirmed, headline
 from tune.space.build import build_space, from_first_epoch
+from tune.space.search_space import SearchSpace
+from tune.study.confirmation import choose_candidates, read_confirmation
 from tune.study.store import read_study
 from tune.trials.settings import base_config, original_config
 
@@ -48,15 +55,16 @@ def write_report(folder: Path, *, top: int = 10) -> Report:
     """
     sweep = read_sweep(folder)
     original = original_config(sweep)
-    space = build_space(sweep, base_config(original, warm_start=sweep.full.warm_start))
+    base = base_config(original, warm_start=sweep.full.warm_start)
+    space = build_space(sweep, base)
     study = read_study(folder, sweep.storage)
-    findings = analyse(study, space, sweep.targets)
+    confirmed = _confirmed(folder, sweep, study, space, base)
+    findings = replace(analyse(study, space, sweep.targets), confirmed=confirmed)
     title = f"Sweep {folder.name} ({sweep.fidelity})"
     text = report_text(findings, title=title, top=top)
     write_atomically(folder / "report" / "report.md", text)
     if findings.ranked:
-        values = from_first_epoch(findings.ranked[0].values, space, original)
-        best = best_yaml(original, values, origin=f"best trial of sweep {folder.name}")
+        best = _best(findings, folder.name, original, space)
         write_atomically(folder / "report" / "best.yaml", best)
     pictures = draw_all(findings, space, folder / "report")
     pictures += draw_optuna(study, findings, space, folder / "report")
@@ -64,3 +72,25 @@ def write_report(folder: Path, *, top: int = 10) -> Report:
     page = folder / "report" / REPORT_FILE
     write_page([folder], page)
     return Report(text, findings, pictures, page)
+
+
+def _confirmed(
+    folder: Path, sweep: SweepConfig, study: optuna.Study, space: SearchSpace, base: Config
+) -> Confirmed | None:
+    """What the confirmation says; None for a sweep that has none and is to have none."""
+    confirmation = read_confirmation(folder)
+    if confirmation is None:
+        return None if sweep.confirm is None else Confirmed(None, headline(None, outdated=False))
+    newest = choose_candidates(study, sweep.targets[0], space, base, top=confirmation.top)
+    outdated = [item.values for item in newest] != [item.values for item in confirmation.candidates]
+    return Confirmed(confirmation, headline(confirmation, outdated=outdated))
+
+
+def _best(findings: Findings, sweep: str, original: Config, space: SearchSpace) -> str:
+    """The text of best.yaml: the candidate that was confirmed, the base where none was, the best trial without one."""
+    if findings.confirmed is None:
+        values = from_first_epoch(findings.ranked[0].values, space, original)
+        return best_yaml(original, values, origin=f"best trial of sweep {sweep}, not confirmed")
+    line = findings.confirmed.headline
+    origin = f"sweep {sweep}: {line.short} ({line.numbers})"
+    return best_yaml(original, {} if line.winner is None else line.winner.values, origin=origin)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from ecul.config import Config
-from ecul.engine.checkpoints import open_run
 from ecul.errors import ConfigError
 
 
@@ -14,6 +13,8 @@ def trained_without_validation_people(run: str | Path) -> bool:
         CheckpointError: one of the runs cannot be read.
         ConfigError: one of them trained on true labels.
     """
+    from ecul.engine.checkpoints import open_run  # with torch, which a sweep over a saved bank does not need
+
     source: str | Path | None = run
     while source is not None:
         config, _ = open_run(source)

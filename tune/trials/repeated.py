@@ -90,7 +90,7 @@ def train_missing(
         KeyboardInterrupt: Ctrl-C, after the running trainings have freed their workers.
     """
     missing = disk.missing(runs)
-    if not missing:
+    if not missing or (deadline is not None and time.monotonic() >= deadline):
         return
     at_once = min(trainings_at_once(cluster, limit=limit), len(missing))
     settings = training_settings(cluster, storage=disk.folder, tracker=tracker, local=local, at_once=at_once)

@@ -4,7 +4,6 @@ import optuna
 import pytest
 
 from tests.tune.report.conftest import COST, SCORE, SPACE
-from tune.ranks import spearman_interval
 from tune.report.analysis import analyse, importance, rank_agreement
 from tune.report.markdown import report_text
 
@@ -47,11 +46,6 @@ def test_a_correlation_is_shown_with_how_little_it_is_known(study, count, low, h
     assert found.spearman == pytest.approx(1)
     assert found.interval == pytest.approx((low, high), abs=0.1, nan_ok=True)
     assert not found.interval[0] >= found.interval[1]
-
-
-def test_the_interval_is_that_of_a_calculation_by_hand():
-    # r = .5 over 20 trials: tanh(atanh(.5) +- 1.96 sqrt((1 + .125) / 17))
-    assert spearman_interval(0.5, 20) == pytest.approx((0.0451, 0.7832), abs=1e-4)
 
 
 def test_the_front_is_what_nothing_beats(study):
