@@ -64,6 +64,16 @@ def test_less_is_better_where_the_objective_says_so(searched):
     assert [item.trial for item in candidates_of(plan, study)] == [1, 0]
 
 
+def test_a_point_beyond_a_limit_is_no_candidate(searched):
+    plan, study = searched(({UNITED: 0.4}, 0.3))
+    trial = study.ask()
+    trial.set_user_attr(VALUES, {UNITED: 0.7, SHARED: 0.5, "seed": 0})
+    trial.set_user_attr(METRICS, {"validation_map": 0.9})
+    trial.set_constraint("noise_share <= 0.5", 0.1)
+    study.tell(trial, 0.9)
+    assert [item.trial for item in candidates_of(plan, study)] == [0]
+
+
 def test_pairs_share_their_seed_which_no_trial_had_and_all_else_but_the_point(searched):
     plan, study = searched(({UNITED: 0.4, SHARED: 0.6}, 0.3), set={"seed": 7})
     seeds = fresh_seeds(plan.base, 2)
