@@ -1,15 +1,18 @@
 """configs/tune/method.yaml: its space holds the whole method, and its points train."""
 
-import json
+from functools import partial
 
 import optuna
 import pytest
 import yaml
 from optuna.trial import TrialState
 
+from ecul.clustering.pipeline import cluster_epoch
+from ecul.engine.checkpoints import LocalStore
+from ecul.engine.fit import fit
+from ecul.engine.run_directory import RunDirectory, read_records
 from ecul.settings import config_tree
 from tests.tune.conftest import base_of
-from tune.compare import run_folder, score_of
 from tune.config import load_sweep
 from tune.space.build import build_space
 from tune.study.record import TrialRow
@@ -65,10 +68,18 @@ def test_points_of_the_space_train_and_are_told_to_the_study(tmp_path, tiny_conf
     search = StudySearch(build_space(sweep, base), study, ["validation_map"], limits=sweep.bounds)
     for name in "ab":
         config = trial_config(base, search.suggest(name)["values"])
-        run = run_folder(tmp_path, name, config)
-        score = score_of(config, run)
-        last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-        metrics = {"validation_map": score, **{name: last[f"united/{name}"] for name in limited(sweep)}}
+        run = tmp_path / name
+        fit(
+            config,
+            clustering_fn=partial(cluster_epoch, num_threads=1),
+            reporter=RunDirectory(run),
+            store=LocalStore(run),
+        )
+        last = read_records(run)[-1]
+        metrics = {
+            "validation_map": last["evaluation/map"],
+            **{name: last[f"united/{name}"] for name in limited(sweep)},
+        }
         search.on_trial_complete(name, {f"metrics/{key}": value for key, value in metrics.items()} | {"finished": True})
     rows = [TrialRow.of(trial) for trial in own_trials(study, (TrialState.COMPLETE,))]
     assert [row.values[f"{UNITED}.reading"] for row in rows] == ["groups", "window"]
