@@ -64,7 +64,7 @@ def confirm(setting: ConfirmationSetting) -> int:
     """
     study = read_study(setting.folder, setting.sweep.storage)
     top, disk = setting.options.top, disk_of(setting.folder)
-    candidates = choose_candidates(study, setting.sweep.targets[0], setting.space, setting.base, top=top)
+    candidates = choose_candidates(study, setting.space, setting.base, top=top)
     seeds = fresh_seeds(setting.base, setting.options.seeds)
     starts, runs = make_runs(candidates, setting.original, setting.base, seeds, disk.folder) if candidates else ([], [])
     write_confirmation(setting.folder, candidates, runs, target=confirmed_metric(setting.sweep), top=top)

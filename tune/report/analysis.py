@@ -18,7 +18,7 @@ from tune.space.domains import Choice, Domain
 from tune.space.search_space import SearchSpace
 from tune.study.record import TrialRow
 from tune.study.rungs import Rung, judge_rungs
-from tune.study.store import own_trials
+from tune.study.store import own_trials, ranked_rows
 
 FEWEST_FOR_IMPORTANCE = 8
 FEWEST_FOR_AGREEMENT = 5
@@ -81,8 +81,7 @@ def analyse(study: optuna.Study, space: SearchSpace, objectives: Sequence[Object
     finished = [row for row in rows if row.state == "COMPLETE"]
     complete = [row for row in finished if not row.exceeded]
     first = objectives[0]
-    sign = -1 if first.mode == "max" else 1
-    ranked = sorted(complete, key=lambda row: sign * row.metrics[first.metric])
+    ranked = ranked_rows(study)
     on_front = {trial.number for trial in study.best_trials} if len(objectives) > 1 else set[int]()
     reference = reference_metric(complete, objectives)
     return Findings(

@@ -81,7 +81,7 @@ def _confirmed(
     confirmation = read_confirmation(folder)
     if confirmation is None:
         return None if sweep.confirm is None else Confirmed(None, headline(None, outdated=False))
-    newest = choose_candidates(study, sweep.targets[0], space, base, top=confirmation.top)
+    newest = choose_candidates(study, space, base, top=confirmation.top)
     outdated = [item.values for item in newest] != [item.values for item in confirmation.candidates]
     return Confirmed(confirmation, headline(confirmation, outdated=outdated))
 

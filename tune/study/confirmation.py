@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 
 from ecul.config import Config
 from ecul.engine.run_directory import read_records
@@ -24,8 +23,7 @@ from tune.objectives import recorded_metrics
 from tune.roles import role_of
 from tune.space.build import from_first_epoch
 from tune.space.search_space import SearchSpace
-from tune.study.record import TrialRow
-from tune.study.store import own_trials
+from tune.study.store import ranked_rows
 from tune.trials.grid import RepeatedRun
 from tune.trials.repetition import RunsOnDisk
 from tune.trials.settings import trial_config
@@ -109,25 +107,18 @@ def disk_of(folder: Path) -> RunsOnDisk:
     return RunsOnDisk(folder / "confirm", folder / "confirm-failed.json")
 
 
-def choose_candidates(
-    study: optuna.Study, target: ObjectiveConfig, space: SearchSpace, base: Config, *, top: int
-) -> list[Candidate]:
+def choose_candidates(study: optuna.Study, space: SearchSpace, base: Config, *, top: int) -> list[Candidate]:
     """Returns the best points of a study that keep its limits and differ from the base and each other, best first.
 
     Args:
         study: of the sweep.
-        target: its first objective.
         space: of the sweep.
         base: configuration that its trials change.
         top: most of them.
     """
-    complete = map(TrialRow.of, own_trials(study, (TrialState.COMPLETE,)))
-    rows = [row for row in complete if not row.exceeded]
-    sign = -1 if target.mode == "max" else 1
-    rows.sort(key=lambda row: sign * row.metrics[target.metric])
     known = {config_digest(base)}
     chosen: list[Candidate] = []
-    for row in rows:
+    for row in ranked_rows(study):
         values = {path: value for path, value in from_first_epoch(row.values, space, base).items() if path != "seed"}
         digest = config_digest(trial_config(base, values))
         if digest not in known:

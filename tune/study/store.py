@@ -171,6 +171,14 @@ def own_trials(study: optuna.Study, states: Sequence[TrialState] = FINISHED) -> 
     return [trial for trial in trials if trial.number not in replaced and trial.state in states]
 
 
+def ranked_rows(study: optuna.Study) -> list[TrialRow]:
+    """Returns the complete trials of a sweep that keep its limits, best first by its first objective."""
+    complete = own_trials(study, (TrialState.COMPLETE,))
+    sign = -1 if study.directions[0] == StudyDirection.MAXIMIZE else 1
+    rows = [TrialRow.of(trial) for trial in sorted(complete, key=lambda trial: sign * trial.values[0])]
+    return [row for row in rows if not row.exceeded]
+
+
 def best_values(folder: Path, count: int) -> list[dict[str, Any]]:
     """Returns the values of a finished sweep's best trials by its first objective, best first, all within its limits.
 
@@ -182,15 +190,14 @@ def best_values(folder: Path, count: int) -> list[dict[str, Any]]:
         ConfigError: there is no such sweep, or it has no finished trial within its limits.
     """
     sweep = read_sweep(folder)
-    finished = own_trials(read_study(folder, sweep.storage), (TrialState.COMPLETE,))
-    complete = [trial for trial in finished if not TrialRow.of(trial).exceeded]
-    if not complete:
-        raise ConfigError(f"sweep {folder} has no finished trial{' within its limits' if finished else ''}")
-    sign = -1 if sweep.targets[0].mode == "max" else 1
-    complete.sort(key=lambda trial: sign * trial.values[0])
+    study = read_study(folder, sweep.storage)
+    ranked = ranked_rows(study)
+    if not ranked:
+        within = " within its limits" if own_trials(study, (TrialState.COMPLETE,)) else ""
+        raise ConfigError(f"sweep {folder} has no finished trial{within}")
     distinct: list[dict[str, Any]] = []
-    for trial in complete:
-        values = dict(TrialRow.of(trial).values)
+    for row in ranked:
+        values = dict(row.values)
         if values not in distinct:
             distinct.append(values)
     return distinct[:count]

@@ -45,7 +45,7 @@ def searched(make_sweep, tmp_path):
 
 
 def candidates_of(plan, study, top=3):
-    return choose_candidates(study, plan.sweep.targets[0], plan.space, plan.base, top=top)
+    return choose_candidates(study, plan.space, plan.base, top=top)
 
 
 def test_candidates_differ_from_the_base_and_from_each_other_in_more_than_the_seed(searched):
