@@ -17,7 +17,8 @@ def add_report(folder: Path, reporter: Reporter) -> None:
     """
     try:
         page = report_page([folder])
-    except (EculError, OSError, ValueError) as error:
-        reporter.warn(f"no {REPORT_FILE}: {error}; the run is complete, try: ecul report {folder}")
+    except Exception as error:  # whatever it is, it must not end a run that is complete
+        cause = error if isinstance(error, EculError | OSError) else repr(error)
+        reporter.warn(f"no {REPORT_FILE}: {cause}; the run is complete, try: ecul report {folder}")
     else:
         reporter.file(REPORT_FILE, page.encode())

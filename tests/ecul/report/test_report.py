@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from ecul.cli import main
+from ecul.engine.interfaces import Reporter
 from ecul.engine.run_directory import REPORT_FILE
 from ecul.errors import DataError
+from ecul.report import finish
 from ecul.report.comparison import grouped
 from ecul.report.runs import FILES, find, read_run
 from ecul.report.settings_tables import changed_settings, differences
@@ -153,3 +155,20 @@ def test_a_stored_picture_cannot_be_a_file_elsewhere(tmp_path):
 def test_a_report_that_cannot_be_written_is_one_line(runs, capsys):
     assert main(["report", str(runs / "first"), "--out", "/proc/nowhere/x.html"]) == 2
     assert "--out /proc/nowhere/x.html cannot be written" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_page_is_a_warning_of_a_complete_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Keeps(Reporter):
+        warnings: tuple[str, ...] = ()
+
+        def warn(self, message: str) -> None:
+            self.warnings += (message,)
+
+    def broken(_: object) -> str:
+        raise TypeError("no such colour")
+
+    monkeypatch.setattr(finish, "report_page", broken)
+    reporter = Keeps()
+    finish.add_report(tmp_path, reporter)
+    (warning,) = reporter.warnings
+    assert "no report.html: TypeError('no such colour'); the run is complete" in warning
