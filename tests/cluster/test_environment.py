@@ -59,8 +59,9 @@ COMMANDS = [
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
     for room in ("cluster", "tune")
     for path in sorted((REPOSITORY / room).glob("*.py"))
-    if "prepare(" in path.read_text() and path.name != "environment.py"
+    if "__main__" in path.read_text()
 ]
+assert {"cluster.train", "cluster.submit", "tune.run", "tune.repeat"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -37,16 +37,10 @@ _CHANGING = ("seconds", "images_per_second", "task/", "gpu_memory")
 
 
 def mark_tests(items: list[pytest.Item], folder: Path, mark: pytest.MarkDecorator) -> None:
-    """Marks the tests of a folder, and passes over warnings that Ray's own code raises in them.
-
-    They share a cluster, so one of several test processes runs them all (pytest-xdist with `--dist loadgroup`), but for
-    those that name another group.
-    """
+    """Marks the tests of a folder, and passes over warnings that Ray's own code raises in them."""
     for item in items:
         if item.path.is_relative_to(folder):
             item.add_marker(mark)
-            if item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group(folder.name))
             for text in _THIRD_PARTY:
                 item.add_marker(pytest.mark.filterwarnings(text))
 

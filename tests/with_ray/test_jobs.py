@@ -19,10 +19,9 @@ from ecul.settings import config_tree
 from tests.with_ray.runs import InBackground, assert_same_run, events, free_port, seconds_after
 
 REPOSITORY = Path(__file__).parents[2]
-pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("aiohttp_cors") is None, reason="job submission needs ray[default]"),
-    pytest.mark.xdist_group("commands"),
-]
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("aiohttp_cors") is None, reason="job submission needs ray[default]"
+)
 
 
 @dataclass

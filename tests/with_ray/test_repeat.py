@@ -13,8 +13,6 @@ from ecul.settings import config_tree
 from tests.with_ray.runs import SmallCluster, kill_driver, results
 from tune import repeat
 
-pytestmark = pytest.mark.xdist_group("commands")
-
 
 @pytest.fixture
 def regdb(tmp_path: Path, tiny_config: Callable[..., Config]) -> Path:

@@ -34,7 +34,6 @@ from tune import results as show
 from tune.study.store import own_trials, read_study, trial_key
 from tune.trials.bank import save_bank
 
-pytestmark = pytest.mark.xdist_group("commands")
 SPACE = {
     "clustering.united.k2": {"int": [2, 5]},
     "clustering.united.k3": {"int": [2, 9]},
