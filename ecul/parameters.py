@@ -168,7 +168,8 @@ class LinkParameters:
     method: Links = "neighbours"
     """`neighbours`: DBSCAN on the united distances, of images. `transport`: the clusters inside the modalities, joined
     by optimal transport between their means; the united distances then serve the selection alone. It links more people
-    while embeddings are young, and needs clusters inside the modalities that are mostly pure (docs/log.md)."""
+    while embeddings are young, and needs clusters inside the modalities that are mostly pure (docs/log.md). In rare
+    cases one of its links differs between machines."""
     temperature: Annotated[float, Ge(0.01), Le(1)] = 0.05
     """transport: weight of the entropy. Larger spreads a cluster's mass over more clusters, and links fewer."""
     share: Annotated[float, Gt(0), Le(1)] = 0.25

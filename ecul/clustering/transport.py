@@ -20,7 +20,8 @@ from ecul.types import ClusteringResult, FeatureBank, IntArray, Modality
 _OF_DISTANCES = ("united/silhouette", "united/stability")
 _ITERATIONS = 200
 _DECIMALS = 6
-"""The last bits of exp and of matrix products differ between machines; shares are compared in so many decimals."""
+"""The last bits of exp and of matrix products differ between machines; shares are compared in so many decimals. Unlike
+the neighbours, which exact integers decide, a share on the edge of a decimal may still fall differently."""
 _FIXED_POINT = 2.0**30
 
 
