@@ -170,6 +170,12 @@ class RunFolder:
         """Names of the checkpoint folders, oldest epoch first."""
         return sorted(name for name in self.names(CHECKPOINTS) if name.startswith("epoch_"))
 
+    @property
+    def newest_epoch(self) -> int:
+        """Epoch of the newest checkpoint folder; 0 without one."""
+        names = self.checkpoint_names()
+        return int(names[-1].removeprefix("epoch_")) if names else 0
+
     def drop_broken_snapshot(self) -> bool:
         """Removes Train's list of checkpoints if it is truncated or names lost ones; returns whether it did.
 

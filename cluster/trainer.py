@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+import ray.exceptions
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from cluster.capacity import check_batch
 from cluster.config import ClusterConfig, with_clustering_threads
-from cluster.failures import cause_of, describe
+from cluster.failures import FailureBudget, cause_of, describe, is_lost
 from cluster.guard import RunGuard
 from cluster.paths import with_absolute_paths
 from cluster.room import fitted, living_nodes
-from cluster.storage import RunFolder, resolve_storage
+from cluster.storage import RunFolder, record_event, resolve_storage
 from cluster.tracking.interface import TrackerSettings
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult
@@ -119,9 +120,29 @@ def worker_settings(
 def run(trainer: TorchTrainer) -> FitResult:
     """Trains to the end and returns rank 0's result.
 
+    A loss of the process of Train's controller, perhaps to the memory killer, is one of `max_failures`: another one
+    goes on from the newest checkpoint.
+
     Raises:
-        EculError: what the training itself raised, or workers that were lost too often.
+        EculError: what the training itself raised, or processes that were lost too often.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the workers are free.
+    """
+    losses = _ControllerLosses(trainer.train_loop_config or {})
+    while True:
+        try:
+            return _fit(trainer)
+        except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.TaskCancelledError):
+                raise
+            losses.count(error)
+
+
+def _fit(trainer: TorchTrainer) -> FitResult:
+    """Trains under one controller.
+
+    Raises:
+        EculError: as `run`.
+        RayError: the controller itself was lost.
     """
     try:
         with _interruptible():
@@ -138,6 +159,34 @@ def run(trainer: TorchTrainer) -> FitResult:
     if not isinstance(result, FitResult):
         raise TrainingError("training ended without a result of rank 0")
     return result
+
+
+class _ControllerLosses:
+    """How often the controller of a run was lost since the newest checkpoint came."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._folder = RunFolder(settings["storage"], settings["name"])
+        self._most = settings["cluster"]["max_failures"]
+        self._budget = FailureBudget(self._most)
+        self._budget.progress(self._folder.newest_epoch)
+
+    def count(self, error: ray.exceptions.RayError) -> None:
+        """Prepares the next controller.
+
+        Raises:
+            TrainingError: there were too many, or the error is another one.
+        """
+        if not is_lost(error):
+            raise TrainingError(f"Ray Train gave up: {describe(error)}") from error
+        record_event(self._folder, "controller_lost", error=describe(error))
+        self._budget.progress(self._folder.newest_epoch)
+        if not self._budget.spend():
+            raise TrainingError(
+                f"{self._budget} (max_failures={self._most}); the last: the process of Train's controller was lost "
+                f"({describe(error)})"
+            ) from error
+        log.warning("the process of Train's controller was lost; the training goes on from the newest checkpoint")
+        self._folder.drop_broken_snapshot()  # it may have been about to write it
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.util.state import list_actors
 
 from cluster.config import ClusterConfig
 from cluster.guard import RunGuard
@@ -38,6 +39,26 @@ def command(cluster: SmallCluster, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def wait_for_epoch(epoch: int, folder: Path, running: subprocess.Popen[str]) -> None:
+    """Waits for a checkpoint of a run that lasts."""
+    deadline = time.monotonic() + 240
+    while RunFolder(str(folder.parent), folder.name).newest_epoch < epoch:
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def kill_controller(folder: Path) -> int:
+    """Kills the process of Train's only controller; returns the last epoch that was kept before it was noticed."""
+    (controller,) = list_actors(filters=[("state", "=", "ALIVE"), ("class_name", "=", "TrainController")], detail=True)
+    os.kill(controller.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while events(folder)[-1]["event"] != "controller_lost":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return RunFolder(str(folder.parent), folder.name).newest_epoch
+
+
 def test_a_living_run_keeps_its_name_and_sigterm_says_how_to_go_on(
     ray_cluster: SmallCluster, frozen_config: Config, tmp_path: Path
 ):
@@ -46,11 +67,9 @@ def test_a_living_run_keeps_its_name_and_sigterm_says_how_to_go_on(
     new += ["--set", "stages.united=500", "--cluster-set", "clustering.borrow=false"]
     first = command(ray_cluster, *new)
     folder = tmp_path / "run"
-    deadline = time.monotonic() + 240
-    while not (folder / "checkpoints" / "epoch_0002" / "state.pt").exists():
-        assert first.poll() is None, first.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for_epoch(2, folder, first)
+    reached = kill_controller(folder)
+    wait_for_epoch(reached + 1, folder, first)  # the command has started another one by itself
     second = command(ray_cluster, "--resume", "run", "--storage", str(tmp_path))
     _, refused = second.communicate(timeout=120)
     assert second.returncode == 2
@@ -60,6 +79,7 @@ def test_a_living_run_keeps_its_name_and_sigterm_says_how_to_go_on(
     first.send_signal(signal.SIGTERM)
     _, printed = first.communicate(timeout=120)
     assert first.returncode == 130
+    assert "the process of Train's controller was lost; the training goes on" in printed
     said, last = printed.splitlines()[-2:]
     assert said.startswith(f"stopped; the last checkpoint is {folder}/checkpoints/epoch_")
     assert said.endswith(
