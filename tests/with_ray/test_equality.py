@@ -23,11 +23,8 @@ def test_one_worker_computes_the_bits_of_the_local_command(
     assert read_checkpoint(folder / "kept/epoch_0002/state.pt")["epoch"] == 2
 
 
-@pytest.mark.parametrize("num_workers", [2, 4])
-def test_the_number_of_workers_changes_only_the_rounding(
-    undisturbed: dict[int | str, Path], local_run: Path, num_workers: int
-):
-    folder = undisturbed[num_workers]
+def test_the_number_of_workers_changes_only_the_rounding(undisturbed: dict[int | str, Path], local_run: Path):
+    folder = undisturbed[4]
     torch.testing.assert_close(state(folder)["labels"], state(local_run)["labels"], rtol=0, atol=0)
     for mine, theirs in zip(numbers(folder), numbers(local_run), strict=True):
         assert {key for key in mine if not key.startswith("rank")} == set(theirs)
