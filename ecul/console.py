@@ -36,6 +36,7 @@ def run_command(name: str, work: Callable[[], int]) -> int:
         0 when the reader of a pipe (such as `| head`) has seen enough.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its builds it tries
     interrupt_on_sigterm()
     try:
         # libraries take seconds to load; only a person at a terminal wants to know

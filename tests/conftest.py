@@ -3,8 +3,9 @@
 import os
 import signal
 import socket
+import tempfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="needs a GPU that torch can use"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What killed processes leave behind lies in pytest's own folder, and goes with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "RAY_TMPDIR" not in os.environ:  # paths of Ray's sockets are limited to 107 bytes, so its folder stays short
+            patch.setenv("RAY_TMPDIR", tempfile.gettempdir())
+        folder = str(tmp_path_factory.mktemp("t", numbered=False))
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture

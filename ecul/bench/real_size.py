@@ -43,12 +43,14 @@ class Part:
     Attributes:
         name: of the part.
         seconds: that it took.
+        cpu_seconds: processor seconds of all threads, which other programs on the machine hardly change.
         peak_mib: largest memory of the process during the part, beyond what it held before.
         count: images (queries of all trials for `evaluate`) that the part was about.
     """
 
     name: str
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     count: int
 
@@ -140,9 +142,9 @@ def estimate_epoch(
 
 
 def _timed(name: str, function: Callable[[], Result], count: int | None) -> tuple[Part, Result]:
-    start = time.perf_counter()
+    wall, processor = time.perf_counter(), time.process_time()
     result, peak = with_peak(function)
-    return Part(name, time.perf_counter() - start, peak, count or 0), result
+    return Part(name, time.perf_counter() - wall, time.process_time() - processor, peak, count or 0), result
 
 
 def _slice(samples: SampleIndex, size: int) -> SampleIndex:

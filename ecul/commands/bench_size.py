@@ -41,11 +41,13 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--slice, --gpus and --sustained-tflops must be positive")
     config = load_config(args.config, args.set)
     write = sys.stdout.write
-    write(f"{'part':<28}{'images':>9}{'seconds':>10}{'peak MiB':>10}\n")
+    write(f"{'part':<28}{'images':>9}{'seconds':>10}{'processor s':>13}{'peak MiB':>10}\n")
     parts = {}
     for part in measure_parts(config, slice_images=args.slice):
         parts[part.name] = part
-        write(f"{part.name:<28}{part.count or '':>9}{part.seconds:10.2f}{part.peak_mib:10.0f}\n")
+        write(
+            f"{part.name:<28}{part.count or '':>9}{part.seconds:10.2f}{part.cpu_seconds:13.2f}{part.peak_mib:10.0f}\n"
+        )
         sys.stdout.flush()
     flops = flops_of_an_image(config)
     extract = parts["extract"]
