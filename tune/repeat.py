@@ -160,6 +160,7 @@ def _write_report(folder: Path, runs: "Sequence[RepeatedRun]", failed: Mapping[s
     """Writes report.md, report.html, table.tex; returns the text and the number of complete runs."""
     from ecul.engine.run_directory import REPORT_FILE
     from ecul.files import write_atomically
+    from ecul.report.finish import made_or_warned
     from ecul.report.stored import write_stored
     from ecul.report.write import write_report as write_page
     from tune.report.repeat_page import stored_report
@@ -171,8 +172,13 @@ def _write_report(folder: Path, runs: "Sequence[RepeatedRun]", failed: Mapping[s
     write_atomically(folder / "report" / "report.md", text)
     if outcomes:
         counts = {"num_runs": len(runs), "failed": failed}
-        write_stored(folder, stored_report(outcomes, folder, base=base, trials="trials", title=title, **counts))
-        write_page([folder], folder / "report" / REPORT_FILE)
+        stored = stored_report(outcomes, folder, base=base, trials="trials", title=title, **counts)
+
+        def page() -> None:
+            write_stored(folder, stored)
+            write_page([folder], folder / "report" / REPORT_FILE)
+
+        made_or_warned(page, REPORT_FILE, warn=log.warning, advice=f"{folder}/report holds the rest")
     write_atomically(folder / "report" / "table.tex", latex_table(outcomes))
     return text, len(outcomes)
 

@@ -67,7 +67,8 @@ class SweepTracker:
         run.table("trials", trials_columns(findings), trials_rows(findings, findings.rows))
         for picture in report.pictures:
             run.image(picture.stem, picture.read_bytes())
-        run.file(report.page.name, report.page.read_bytes())
+        if report.page is not None:
+            run.file(report.page.name, report.page.read_bytes())
         if findings.confirmed is not None:
             line = findings.confirmed.headline
             run.summary({"verdict": f"{line.short} ({line.numbers})"})

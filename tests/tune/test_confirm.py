@@ -213,3 +213,20 @@ def test_the_settings_survive_in_the_sweeps_folder(searched):
     stored = read_sweep(plan.folder)
     assert stored.confirm == plan.sweep.confirm
     assert base_of(stored) == plan.base
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_rest_of_the_report(searched, monkeypatch, caplog):
+    def fails(*arguments):
+        raise ZeroDivisionError("float division by zero")
+
+    plan = searched(0.4, 0.45, confirm=None)
+    monkeypatch.setattr("tune.report.write.draw_optuna", fails)
+    report = write_report(plan.folder)
+    assert caplog.messages == [
+        f"no pictures: ZeroDivisionError('float division by zero'); {plan.folder}/report holds the rest"
+    ]
+    assert report.pictures
+    assert report.page is not None
+    monkeypatch.setattr("tune.report.write.write_page", fails)
+    assert write_report(plan.folder).page is None
+    assert (plan.folder / "report" / "best.yaml").is_file()

@@ -65,7 +65,9 @@ def _own_figure(draw: Callable[[], Any]) -> Figure:
     """What Optuna draws. It uses pyplot and sets a style for the whole process; both are put back."""
     import matplotlib.pyplot as plt
 
-    with plt.rc_context(), vector_style(), warnings.catch_warnings():
+    # a colour bar is made for the layout that the figure has then
+    layout = {"figure.constrained_layout.use": True}
+    with plt.rc_context(), vector_style(), plt.rc_context(layout), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its matplotlib part is marked as experimental
         drawn = draw()
         axes: Axes = drawn if isinstance(drawn, Axes) else drawn.flat[0]

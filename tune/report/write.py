@@ -1,5 +1,6 @@
 """Writes a sweep's report: text, pictures, and its best point as a configuration."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,8 @@ import optuna
 from ecul.config import Config
 from ecul.engine.run_directory import REPORT_FILE
 from ecul.files import write_atomically
-from ecul.report.stored import write_stored
+from ecul.report.finish import made_or_warned
+from ecul.report.stored import StoredReport, write_stored
 from ecul.report.write import write_report as write_page
 from tune.config import SweepConfig
 from tune.folder import read_sweep
@@ -25,6 +27,8 @@ from tune.study.confirmation import choose_candidates, read_confirmation
 from tune.study.store import read_study
 from tune.trials.settings import base_config, original_config
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Report:
@@ -34,13 +38,13 @@ class Report:
         text: as in report.md.
         findings: what it shows.
         pictures: the files.
-        page: report.html.
+        page: report.html; None where it could not be made.
     """
 
     text: str
     findings: Findings
     pictures: Sequence[Path]
-    page: Path
+    page: Path | None
 
 
 def write_report(folder: Path, *, top: int = 10) -> Report:
@@ -66,12 +70,23 @@ def write_report(folder: Path, *, top: int = 10) -> Report:
     if findings.ranked:
         best = _best(findings, folder.name, original, space)
         write_atomically(folder / "report" / "best.yaml", best)
-    pictures = draw_all(findings, space, folder / "report")
-    pictures += draw_optuna(study, findings, space, folder / "report")
-    write_stored(folder, stored_report(findings, pictures, title=title, best_config=bool(findings.ranked)))
+    advice = f"{folder}/report holds the rest"
+    pictures: list[Path] = []
+    for draw in (
+        lambda: draw_all(findings, space, folder / "report"),
+        lambda: draw_optuna(study, findings, space, folder / "report"),
+    ):
+        pictures += made_or_warned(draw, "pictures", warn=log.warning, advice=advice) or []
+    stored = stored_report(findings, pictures, title=title, best_config=bool(findings.ranked))
+    page = made_or_warned(lambda: _page(folder, stored), REPORT_FILE, warn=log.warning, advice=advice)
+    return Report(text, findings, pictures, page)
+
+
+def _page(folder: Path, stored: StoredReport) -> Path:
+    write_stored(folder, stored)
     page = folder / "report" / REPORT_FILE
     write_page([folder], page)
-    return Report(text, findings, pictures, page)
+    return page
 
 
 def _confirmed(
