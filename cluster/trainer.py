@@ -15,6 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from cluster.capacity import check_batch
 from cluster.config import ClusterConfig, with_clustering_threads
 from cluster.failures import FailureBudget, cause_of, describe, is_lost
+from cluster.groups import remove_groups
 from cluster.guard import RunGuard
 from cluster.paths import with_absolute_paths
 from cluster.room import fitted, living_nodes
@@ -129,6 +130,7 @@ def run(trainer: TorchTrainer) -> FitResult:
     """
     losses = _ControllerLosses(trainer.train_loop_config or {})
     while True:
+        remove_groups(losses.folder)
         try:
             return _fit(trainer)
         except ray.exceptions.RayError as error:
@@ -162,13 +164,17 @@ def _fit(trainer: TorchTrainer) -> FitResult:
 
 
 class _ControllerLosses:
-    """How often the controller of a run was lost since the newest checkpoint came."""
+    """How often the controller of a run was lost since the newest checkpoint came.
+
+    Attributes:
+        folder: of the run.
+    """
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        self._folder = RunFolder(settings["storage"], settings["name"])
+        self.folder = RunFolder(settings["storage"], settings["name"])
         self._most = settings["cluster"]["max_failures"]
         self._budget = FailureBudget(self._most)
-        self._budget.progress(self._folder.newest_epoch)
+        self._budget.progress(self.folder.newest_epoch)
 
     def count(self, error: ray.exceptions.RayError) -> None:
         """Prepares the next controller.
@@ -178,15 +184,15 @@ class _ControllerLosses:
         """
         if not is_lost(error):
             raise TrainingError(f"Ray Train gave up: {describe(error)}") from error
-        record_event(self._folder, "controller_lost", error=describe(error))
-        self._budget.progress(self._folder.newest_epoch)
+        record_event(self.folder, "controller_lost", error=describe(error))
+        self._budget.progress(self.folder.newest_epoch)
         if not self._budget.spend():
             raise TrainingError(
                 f"{self._budget} (max_failures={self._most}); the last: the process of Train's controller was lost "
                 f"({describe(error)})"
             ) from error
         log.warning("the process of Train's controller was lost; the training goes on from the newest checkpoint")
-        self._folder.drop_broken_snapshot()  # it may have been about to write it
+        self.folder.drop_broken_snapshot()  # it may have been about to write it
 
 
 @contextmanager

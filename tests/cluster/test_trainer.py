@@ -59,6 +59,11 @@ class LosingTrainer:
         raise ray.exceptions.ActorDiedError()
 
 
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.trainer.remove_groups", lambda folder: 0)
+
+
 def lost_and_found(folder: Path, fits: list[Any], max_failures: int = 1) -> FitResult:
     return run(cast("TorchTrainer", LosingTrainer(folder, fits, max_failures)))
 

@@ -6,7 +6,6 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 _OF_LIBRARIES = re.compile(r".*wandb-(artifacts|media)|torchinductor_.*|wandb-\d+-.*|debug-cli\..*|pymp-.*")
@@ -107,10 +106,10 @@ def left_in_ray(seconds: float = 30) -> list[str]:
 
 def _left_now() -> list[str]:
     import ray
-    from ray.util.state import list_actors
+    from ray.util.state import list_actors, list_placement_groups
 
-    groups: dict[str, Any] = ray.util.placement_group_table()
-    found = [f"placement group {group['name']}" for group in groups.values() if group["state"] != "REMOVED"]
+    groups = [group for group in list_placement_groups(detail=True) if group.state != "REMOVED"]
+    found = [f"placement group {group.name} ({group.state}, of job {group.creator_job_id})" for group in groups]
     for actor in list_actors(filters=[("state", "!=", "DEAD")], detail=True):
         if not re.search("|".join(_OWN_ACTORS), actor.class_name):
             found.append(f"actor {actor.class_name} ({actor.state})")

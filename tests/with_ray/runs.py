@@ -64,13 +64,13 @@ def nodes_of_a_test(cluster: "SmallCluster", count: int = 1, **options: Any) -> 
 
 
 @contextmanager
-def all_cpus_held() -> Iterator[None]:
-    """As by the workers of another run."""
+def all_cpus_held(name: str = "") -> Iterator[None]:
+    """As by the workers of another run, or in a placement group with the name of this one."""
     deadline = time.monotonic() + 30
     while ray.available_resources().get("CPU", 0) < ray.cluster_resources()["CPU"]:
         assert time.monotonic() < deadline, "the tests before still hold CPUs"
         time.sleep(0.1)
-    group = placement_group([{"CPU": node["Resources"]["CPU"]} for node in ray.nodes() if node["Alive"]])
+    group = placement_group([{"CPU": node["Resources"]["CPU"]} for node in ray.nodes() if node["Alive"]], name=name)
     assert group.wait(30)
     try:
         yield

@@ -65,9 +65,10 @@ def test_a_living_run_keeps_its_name_and_sigterm_says_how_to_go_on(
     (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
     new = ["--config", str(tmp_path / "config.json"), "--cpu", "--storage", str(tmp_path), "--name", "run"]
     new += ["--set", "stages.united=500", "--cluster-set", "clustering.borrow=false"]
-    first = command(ray_cluster, *new)
     folder = tmp_path / "run"
-    wait_for_epoch(2, folder, first)
+    with all_cpus_held(f"{folder} of a lost controller"):
+        first = command(ray_cluster, *new)
+        wait_for_epoch(2, folder, first)
     reached = kill_controller(folder)
     wait_for_epoch(reached + 1, folder, first)  # the command has started another one by itself
     second = command(ray_cluster, "--resume", "run", "--storage", str(tmp_path))

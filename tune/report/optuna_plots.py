@@ -66,8 +66,8 @@ def _own_figure(draw: Callable[[], Any]) -> Figure:
     import matplotlib.pyplot as plt
 
     # a colour bar is made for the layout that the figure has then
-    layout = {"figure.constrained_layout.use": True}
-    with plt.rc_context(), vector_style(), plt.rc_context(layout), warnings.catch_warnings():
+    layout = plt.rc_context({"figure.constrained_layout.use": True})
+    with plt.rc_context(), vector_style(), layout, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its matplotlib part is marked as experimental
         drawn = draw()
         axes: Axes = drawn if isinstance(drawn, Axes) else drawn.flat[0]
