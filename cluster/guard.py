@@ -23,7 +23,7 @@ from ray.train.v2.api.exceptions import PreemptionError
 
 from cluster.config import ClusterConfig
 from cluster.failures import FailureBudget, cause_of, describe, is_lost, is_mistake, is_preempted
-from cluster.groups import name_groups
+from cluster.groups import prepare_controller
 from cluster.storage import RunFolder, record_event
 from ecul.errors import EculError, TrainingError
 
@@ -53,9 +53,13 @@ class RunGuard(ControllerCallback, WorkerGroupCallback, ReportCallback):
         self._budget = FailureBudget(cluster.max_failures)
         self._waiting: _Waiting | None = None
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrives in the controller, before Train has called any callback there."""
+        self.__dict__.update(state)
+        prepare_controller(self._folder)
+
     def after_controller_start(self, train_run_context: Any) -> None:
         """Begins to keep Train's log in the run's folder, and to watch how long the workers' resources take."""
-        name_groups(self._folder)
         logging.getLogger("ray.train").addHandler(_FolderLog(self._folder))
         self._waiting = _Waiting(self._folder, self._cluster, self._first_notice_s)
 
