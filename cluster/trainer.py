@@ -187,6 +187,7 @@ class _ControllerLosses:
         record_event(self.folder, "controller_lost", error=describe(error))
         self._budget.progress(self.folder.newest_epoch)
         if not self._budget.spend():
+            remove_groups(self.folder)
             raise TrainingError(
                 f"{self._budget} (max_failures={self._most}); the last: the process of Train's controller was lost "
                 f"({describe(error)})"

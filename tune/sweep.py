@@ -12,7 +12,9 @@ import ray
 import ray.tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from cluster.groups import remove_groups
 from cluster.room import living_nodes
+from cluster.storage import RunFolder
 from tune.concurrency import features_concurrency
 from tune.plan import Plan
 from tune.roles import is_intra_clustering
@@ -98,7 +100,14 @@ def _run_trials(plan: Plan, study: optuna.Study, listener: TrialListener, count:
     if seconds is not None and seconds <= 0:
         return False
     search = StudySearch(plan.space, study, objectives, limits=plan.sweep.bounds, deadline=plan.deadline)
-    progress = SweepProgress(search, study, objectives=objectives, num_trials=plan.num_trials, listener=listener)
+    progress = SweepProgress(
+        search,
+        study,
+        objectives=objectives,
+        num_trials=plan.num_trials,
+        listener=listener,
+        after_loss=lambda key: remove_groups(RunFolder(str(plan.folder / "trials"), key)),
+    )
     full = plan.sweep.fidelity == "full"
     with _quiet():
         ray.tune.Tuner(

@@ -31,6 +31,7 @@ class SweepProgress(ray.tune.Callback):
         objectives: Sequence[str],
         num_trials: int,
         listener: TrialListener,
+        after_loss: Callable[[str], Any] = lambda key: None,
     ) -> None:
         """Takes the search and its study.
 
@@ -40,12 +41,14 @@ class SweepProgress(ray.tune.Callback):
             objectives: names of the metrics in the line.
             num_trials: trials that the sweep will have.
             listener: is called with each closed trial.
+            after_loss: is called with the key of each trial whose process was lost, to give back what it had reserved.
         """
         self._search = search
         self._study = study
         self._objectives = list(objectives)
         self._num_trials = num_trials
         self._listener = listener
+        self._after_loss = after_loss
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray Tune pickles its callbacks for a restore of its own, which sweeps do not use."""
@@ -58,10 +61,12 @@ class SweepProgress(ray.tune.Callback):
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """A trial raised, or its process died."""
         text = error_text(trial)
-        if was_lost(trial) and self._search.repeat_lost(trial.trial_id, text):
-            number = self._search.number_of(trial.trial_id)
-            log.warning("trial %d: its process was lost (%s); it is queued again", number, text)
-            return
+        if was_lost(trial):
+            self._after_loss(self._search.key_of(trial.trial_id))
+            if self._search.repeat_lost(trial.trial_id, text):
+                number = self._search.number_of(trial.trial_id)
+                log.warning("trial %d: its process was lost (%s); it is queued again", number, text)
+                return
         self._search.record_error(trial.trial_id, text)
         self._report(trial.trial_id)
 

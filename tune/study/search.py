@@ -125,6 +125,10 @@ class StudySearch(Searcher):
         """Returns whether trials were lost while all others ended by themselves: the lost ones need another session."""
         return self._num_lost > 0 and len(self._closed) == len(self._trials)
 
+    def key_of(self, trial_id: str) -> str:
+        """Returns the key of a Ray Tune trial, which is the name of its run."""
+        return trial_key(self._trials[trial_id])
+
     def number_of(self, trial_id: str) -> int:
         """Returns the study's number of a Ray Tune trial."""
         return self._trials[trial_id].number

@@ -12,6 +12,7 @@ import ray.exceptions
 
 from cluster.config import ClusterConfig
 from cluster.failures import describe
+from cluster.groups import remove_groups
 from cluster.storage import RunFolder
 from ecul.errors import EculError
 from ecul.settings import config_tree
@@ -181,6 +182,7 @@ def _train(run: RepeatedRun, settings: TrainingSettings, work: _Work) -> str | N
                 tracker.close("stopped early")
                 return None
             error = describe(failure)
+            remove_groups(folder)
             if loss < MOST_LOSSES:
                 log.warning("%s: its process was lost (%s); it is begun again", run.key, error)
         except Exception as failure:  # such as storage that fails: of this run alone, the others go on
