@@ -113,6 +113,9 @@ def test_a_mistake_in_the_clustering_ends_the_run_at_once_with_its_cause(
     assert "\n" not in str(raised.value)
     told = events(tmp_path / "run")
     assert [event["event"] for event in told].count("training") == 1
+    failed = {event["rank"]: event["error"] for event in told if event["event"] == "worker_failed"}
+    assert failed[0].startswith("TrainingError: the clustering failed: ValueError: features row 7 has norm 0")
+    assert told[-1]["event"] == "worker_failed"
     assert "ValueError: features row 7" in (tmp_path / "run" / "train.log").read_text()
 
 
