@@ -114,9 +114,11 @@ def connect(
             "_node_ip_address": LOOPBACK,
             "_temp_dir": temp_dir,
         }
+        log.info("starting Ray on this machine")
         with _known_address():
             _join(options)
     else:
+        log.info("joining the Ray cluster: %s", address)
         options["address"] = address
         _join(options)
     interrupt_on_sigterm()  # Ray has put its own handler there

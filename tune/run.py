@@ -11,7 +11,7 @@ from cluster.environment import connect, prepare
 from cluster.gpus import hide_all_gpus
 from cluster.tracking.interface import TRACKERS
 from ecul.console import EXIT_INTERRUPTED, Parser, run_command
-from ecul.errors import ConfigError
+from ecul.errors import ConfigError, TrainingError
 from ecul.files import locked
 from ecul.schema import parse_assignments
 from tune.config import Fidelity, SweepConfig, load_sweep
@@ -20,6 +20,7 @@ from tune.options import add_ray_options, positive, storage_option
 
 if TYPE_CHECKING:
     from tune.plan import Plan
+    from tune.study.record import TrialRow
 
 log = logging.getLogger(__name__)
 _FIXED_ON_RESUME = ("config", "name", "fidelity", "bank", "warm_start", "tracker", "set")
@@ -85,6 +86,7 @@ def _run(args: argparse.Namespace) -> int:
         finally:
             tracker.close()
     sys.stdout.write(report.text)
+    _check_some_good(args, plan, report.findings.rows)
     return _conclude(args, plan, done, left)
 
 
@@ -146,8 +148,22 @@ def _announce(plan: "Plan", trials_before: int) -> None:
         log.info("then at most %d trainings, %d at once, confirm what it finds", count, min(most, count))
 
 
+def _check_some_good(args: argparse.Namespace, plan: "Plan", rows: "Sequence[TrialRow]") -> None:
+    """Checks that not every trial failed.
+
+    Raises:
+        TrainingError: they all did.
+    """
+    if rows and all(row.error for row in rows):
+        raise TrainingError(
+            f"all {len(rows)} trials failed, the last with: {rows[-1].error}; mend it, then go on with: "
+            f"python -m tune.run --resume {plan.folder.name}{storage_option(args, STORAGE)} --retry-failed"
+        )
+
+
 def _conclude(args: argparse.Namespace, plan: "Plan", done: int, left: int) -> int:
-    log.info("report, pictures and best.yaml in %s", plan.folder / "report")
+    best = " and best.yaml" if (plan.folder / "report" / "best.yaml").is_file() else ""
+    log.info("report, pictures%s in %s", best, plan.folder / "report")
     if done >= plan.num_trials and not left:
         return 0
     command = f"python -m tune.run --resume {plan.folder.name}{storage_option(args, STORAGE)}"

@@ -40,7 +40,8 @@ def _sheets(stored: StoredInspection) -> list[Block]:
     kind = "united clusters" if clusters.united else "clusters inside each modality"
     intro = (
         f"Epoch {clusters.epoch}, {kind}. Under each image: V for visible or I for infrared, and its camera. Certainty "
-        "is the similarity to the mean of the own cluster less that to the nearest other one, mean over the images."
+        "is the similarity to the mean of the own cluster less that to the nearest other one, mean over the images. Of a "
+        "large cluster some images are shown, from each modality and camera in turn."
     )
     if _known(clusters):
         intro += " A dashed frame marks an image that does not show the person most frequent in its cluster."
@@ -69,6 +70,8 @@ def _sheet(stored: StoredInspection, sheet: ClusterSheet) -> Sheet:
     if len(sheet.members) < len(members):
         notes.append(f"{len(sheet.members)} shown")
     most = people.most_common(1)[0][0] if people else None
+    if most is not None and not (clusters.identity[list(sheet.members)] == most).any():
+        notes.append("none of the most frequent person")
     tiles = [
         _tile(stored, image, "wrong" if most is not None and clusters.identity[image] != most else "")
         for image in sheet.members

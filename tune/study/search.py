@@ -4,7 +4,7 @@ import math
 import pickle
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.trial import TrialState
@@ -16,6 +16,9 @@ from tune.study.record import ERROR, KEY, LOSSES, METRICS, SECONDS, VALUES, tria
 from tune.study.store import queue_again
 from tune.trials.result import is_finished, metrics_of
 from tune.trials.training import MOST_LOSSES
+
+MOST_ALIKE = 3
+"""So many first trials that fail with the same error end the sweep: what is wrong lies in none of their values."""
 
 
 class StudySearch(Searcher):
@@ -54,9 +57,15 @@ class StudySearch(Searcher):
         self._trials: dict[str, optuna.Trial] = {}
         self._closed: set[str] = set()
         self._num_lost = 0
+        self._first_errors: list[str] | None = []
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        """Returns a trial's `values`, {configuration path: value}, and its `key`, the name of its run."""
+        """Returns a trial's `values`, {configuration path: value}, and its `key`, the name of its run.
+
+        Returns Tune's word for the end where the first trials all failed in the same way.
+        """
+        if self._first_errors is not None and len(self._first_errors) >= MOST_ALIKE:
+            return cast("dict[str, Any]", Searcher.FINISHED)
         trial = self._study.ask()
         self._trials[trial_id] = trial
         values, key = self._space.sample(trial), trial_key(trial)
@@ -76,6 +85,7 @@ class StudySearch(Searcher):
         """Closes a trial; one that raised waits for its error text (`record_error`)."""
         if trial_id in self._closed or error:
             return
+        self._first_errors = None
         result = result or {}
         finished = is_finished(result)
         if not finished and self._deadline is not None and time.monotonic() >= self._deadline:
@@ -101,6 +111,9 @@ class StudySearch(Searcher):
         """Closes a trial that raised."""
         if trial_id in self._trials and trial_id not in self._closed:
             self._close(trial_id, TrialState.FAIL, error=text)
+            if self._first_errors is not None:
+                same = text in self._first_errors or not self._first_errors
+                self._first_errors = [*self._first_errors, text] if same else None
 
     def repeat_lost(self, trial_id: str, text: str) -> bool:
         """Queues a trial again whose process was lost, and returns whether it did.

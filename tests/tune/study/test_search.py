@@ -2,6 +2,7 @@ import time
 
 import pytest
 from optuna.trial import TrialState
+from ray.tune.search.searcher import Searcher
 
 from tests.tune.study.conftest import SPACE, result, searcher
 from tune.config import LimitConfig, SamplerConfig
@@ -160,3 +161,28 @@ def test_gp_draws_paths_that_only_some_trials_have_and_goes_on_after_a_resume(tm
             assert ("clustering.united.k3" in values) == (values["clustering.united.preset"] == "emcc")
             search.on_trial_complete(str(number), result(values.get("clustering.united.k3", 0.0)))
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 10
+
+
+def test_first_trials_that_all_fail_in_the_same_way_end_the_sweep(study):
+    search = searcher(study)
+    for name in "abc":
+        assert search.suggest(name) != Searcher.FINISHED
+        search.record_error(name, "no dataset folder x")
+    assert search.suggest("d") == Searcher.FINISHED
+    assert len(study.trials) == 3
+
+
+@pytest.mark.parametrize("last", ["good", "another error"])
+def test_trials_that_fail_otherwise_or_after_a_good_one_do_not(study, last):
+    search = searcher(study)
+    for name in "ab":
+        search.suggest(name)
+        search.record_error(name, "the loss is nan")
+    search.suggest("c")
+    if last == "good":
+        search.on_trial_complete("c", result(0.4))
+    else:
+        search.record_error("c", last)
+    for name in "defg":
+        assert search.suggest(name) != Searcher.FINISHED
+        search.record_error(name, "the loss is nan")
