@@ -40,8 +40,8 @@ def _sheets(stored: StoredInspection) -> list[Block]:
     kind = "united clusters" if clusters.united else "clusters inside each modality"
     intro = (
         f"Epoch {clusters.epoch}, {kind}. Under each image: V for visible or I for infrared, and its camera. Certainty "
-        "is the similarity to the mean of the own cluster less that to the nearest other one, mean over the images. Of a "
-        "large cluster some images are shown, from each modality and camera in turn."
+        "is the similarity to the mean of the own cluster less that to the nearest other one, mean over the images. "
+        "Of a large cluster some images are shown, from each modality and camera in turn."
     )
     if _known(clusters):
         intro += " A dashed frame marks an image that does not show the person most frequent in its cluster."
