@@ -28,14 +28,8 @@ lint: install
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-# Two processes: Ray's tests mostly wait for processes to start, which leaves a core for the others.
 test: lint
-	@others=$$(mktemp); \
-	$(BIN)/pytest --ignore=tests/with_ray > $$others 2>&1 & \
-	$(BIN)/pytest tests/with_ray; with_ray=$$?; \
-	wait $$!; without_ray=$$?; \
-	cat $$others; rm $$others; \
-	echo "exit codes: $$with_ray with Ray, $$without_ray without"; [ $$with_ray$$without_ray = 00 ]
+	$(BIN)/pytest
 
 docs: install
 	$(BIN)/python docs/configuration.py

@@ -64,9 +64,6 @@ def ray_cluster() -> Iterator[SmallCluster]:
             "object_store_memory": 600 * 2**20,
             "temp_dir": str(temp),
             "_system_config": {
-                # processes that are started ahead, one for each logical CPU, only take the time of the others here
-                "enable_worker_prestart": False,
-                "prestart_worker_first_driver": False,
                 "metrics_report_interval_ms": 2000,
                 "health_check_initial_delay_ms": 0,
                 "health_check_period_ms": 500,
