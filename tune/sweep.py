@@ -37,9 +37,13 @@ from tune.trials.result import result_key
 from tune.trials.training import training_settings, trainings_at_once
 
 log = logging.getLogger(__name__)
-# The first warns of missing result files of the trials; the study has the results. The second says that a trial did not
-# complete, which our own line says, with what becomes of it.
-_SILENCED = {"ray.tune.analysis.experiment_analysis": logging.ERROR, "ray.tune.tune": logging.CRITICAL}
+# The first warns of missing result files of the trials; the study has the results. The others say that a trial did not
+# complete, which our own line says, with what becomes of it; the traceback is in `ray/SESSION/TRIAL/error.txt`.
+_SILENCED = {
+    "ray.tune.analysis.experiment_analysis": logging.ERROR,
+    "ray.tune.tune": logging.CRITICAL,
+    "ray.tune.execution.tune_controller": logging.CRITICAL,
+}
 
 
 def prepare_study(plan: Plan, *, retry_failed: bool = False) -> optuna.Study:

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,14 @@ def trial_line(row: TrialRow, objectives: Sequence[str], done: int, num_trials: 
 
 
 def error_text(trial: Any) -> str:
-    """Returns the last line of a Ray Tune trial's error.
+    """Returns the last line of a Ray Tune trial's error; of one of ours the text alone.
 
     It is read where the driver writes it: `Trial.get_error` reads the copy that is made after the callbacks.
     """
     file = trial.error_file
-    return last_line(Path(file).read_text()) if file and Path(file).is_file() else "its process died"
+    if not file or not Path(file).is_file():
+        return "its process died"
+    return re.sub(r"^ecul\.errors\.\w+: ", "", last_line(Path(file).read_text()))
 
 
 def was_lost(trial: Any) -> bool:
