@@ -173,6 +173,25 @@ def test_what_cannot_be_searched_or_grouped_is_one_line(
     assert "\n" not in printed
 
 
+@pytest.mark.parametrize("command", ["search", "group", "embed"])
+def test_the_advice_on_a_bad_image_of_ones_own_is_not_the_doctor_of_datasets(
+    command: str, people: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+):
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("text")
+    shutil.copyfile(people / "cam1" / "p0-0.jpg", tmp_path / "good.jpg")
+    arguments = {
+        "search": [str(tmp_path / "good.jpg"), "--gallery", str(tmp_path)],
+        "group": [str(tmp_path), "--out", str(tmp_path / "groups.csv")],
+        "embed": [str(bad), "--out", str(tmp_path / "e.npz")],
+    }[command]
+    assert main([command, *arguments, "--weights", WEIGHTS, "--device", "cpu"]) == (2 if command == "embed" else 0)
+    printed = caplog.text + capsys.readouterr().err
+    assert "bad.jpg cannot be read" in printed
+    assert "replace it or leave it out" in printed
+    assert "doctor" not in printed
+
+
 def test_missing_weights_and_images_are_named(tmp_path: Path):
     with pytest.raises(CheckpointError, match="no weights file"):
         open_embedder(tmp_path / "gone.safetensors", pick_device("cpu"))
