@@ -20,6 +20,10 @@ class Strict(BaseModel):
 
 
 Checked = TypeVar("Checked")
+_MOST_NAMED = 13
+"""Keys of a section that an error names; a run's file has as many at its top."""
+_ELSEWHERE = 0.75
+"""Likeness from which a key of another section may be meant: `learning_rate` has 0.81 with `optim.learning_rate`."""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -178,12 +182,29 @@ def _problem(record: type[Any], item: ErrorDetails) -> str:
     """One problem of pydantic's in our words."""
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"unknown key {path}{did_you_mean(path, [*setting_paths(record), *_siblings(record, item['loc'])])}"
+        return f"unknown key {path}{_known_keys(record, item['loc'])}"
     if item["type"] == "missing":
         return f"{path} is missing"
     got = "" if isinstance(item["input"], Mapping) else f", got {item['input']!r}"
     where = f"{path}: " if path else ""
     return f"{where}{item['msg'].removeprefix('Value error, ')}{got}"
+
+
+def _known_keys(record: type[Any], loc: tuple[int | str, ...]) -> str:
+    """The known key that is most like an unknown one, or else all that its section has."""
+    path, siblings = ".".join(str(part) for part in loc), _siblings(record, loc)
+    section, _, last = path.rpartition(".")
+    names = [name.rpartition(".")[2] for name in siblings]
+    # beside the key names alone count: what all paths of a section begin with makes none of them likely
+    if near := difflib.get_close_matches(last, names, n=1):
+        return f"; did you mean {siblings[names.index(near[0])]}?"
+    elsewhere = [known for known in setting_paths(record) if known not in siblings]
+    if near := difflib.get_close_matches(path, elsewhere, n=1, cutoff=_ELSEWHERE):
+        return f"; did you mean {near[0]}?"
+    if not names:
+        return ""
+    shown = names if len(names) <= _MOST_NAMED else [*names[:_MOST_NAMED], "... (docs/configuration.md)"]
+    return f"; {f'{section} has' if section else 'expected one of'} {', '.join(shown)}"
 
 
 def _siblings(record: type[Any], loc: tuple[int | str, ...]) -> list[str]:

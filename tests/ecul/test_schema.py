@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import Field
+from pydantic import Field, create_model
 
 from cluster.config import load_cluster_config
 from ecul.errors import ConfigError
@@ -86,7 +86,9 @@ class _Outer(Strict):
         ({"named": {"x": {"dept": 1}}}, "did you mean named.x.depth?"),
         ({"listed": [{"dept": 1}]}, "did you mean listed.0.depth?"),
         ({"inner": {"depth": 0}}, "inner.depth: Input should be greater than or equal to 1, got 0"),
-        ({"qqqq": 1}, "unknown key qqqq"),
+        ({"qqqq": 1}, "unknown key qqqq; expected one of inner, named, listed, re"),
+        ({"inner": {"qqqq": 1}}, "unknown key inner.qqqq; inner has depth"),
+        ({"listed": [{"qqqq": 1}]}, "unknown key listed.0.qqqq; listed.0 has depth"),
     ],
 )
 def test_problems_name_the_path_and_what_was_got(tree: dict[str, object], said: str):
@@ -94,6 +96,21 @@ def test_problems_name_the_path_and_what_was_got(tree: dict[str, object], said: 
         check(_Outer, tree, what="file")
     assert str(error.value).startswith("file: ")
     assert said in str(error.value)
+
+
+def test_of_a_section_with_many_keys_some_are_named():
+    many = create_model("Many", __base__=Strict, **{f"key{number}": (int, 0) for number in range(14)})  # pyright: ignore[reportCallIssue, reportArgumentType]
+    with pytest.raises(ConfigError, match=r"expected one of key0, .*, key12, \.\.\. \(docs/configuration\.md\)$"):
+        check(many, {"qqqq": 1})
+
+
+def test_a_setting_of_a_section_is_named_where_none_is_similar():
+    with pytest.raises(ConfigError, match=r"unknown key optim\.lr; optim has learning_rate, weight_decay, .*norm$"):
+        load_config("configs/smoke.yaml", ["optim.lr=0.1"])
+    with pytest.raises(ConfigError, match=r"unknown key evaluation\.foo; evaluation has every, split, "):
+        load_config("configs/smoke.yaml", ["evaluation.foo=1"])
+    with pytest.raises(ConfigError, match=r"unknown key learning_rate; did you mean optim\.learning_rate\?"):
+        load_config("configs/smoke.yaml", ["learning_rate=1"])
 
 
 def test_setting_paths_are_the_leaves_as_they_are_written():
