@@ -23,6 +23,15 @@ class Parser(argparse.ArgumentParser):
         """Prints one line and ends with exit code 2."""
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Returns the options; arguments left over after a --set without `=` are explained by it."""
+        found, left = self.parse_known_args(args, namespace)
+        if left:
+            halves = [text for text in getattr(found, "set", None) or () if "=" not in text]
+            hint = f"; --set takes PATH=VALUE, got {halves[0]!r} without =" if halves else ""
+            self.error(f"unrecognized arguments: {' '.join(left)}{hint}")
+        return found
+
 
 def run_command(name: str, work: Callable[[], int]) -> int:
     """Runs a command and returns its exit code.

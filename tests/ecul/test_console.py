@@ -69,6 +69,26 @@ def test_sub_commands_have_one_line_errors_too(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["part", "--set", "a.b", "0.1"], "unrecognized arguments: 0.1; --set takes PATH=VALUE, got 'a.b' without ="),
+        (["part", "--set", "a.b=0.1", "c"], "unrecognized arguments: c (see name --help)"),
+        (["part", "c"], "unrecognized arguments: c (see name --help)"),
+    ],
+)
+def test_a_setting_without_its_sign_is_what_the_arguments_left_over_come_from(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+):
+    parser = Parser(prog="name")
+    parser.add_subparsers(required=True).add_parser("part").add_argument("--set", action="append")
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(arguments)
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
+
+
 @pytest.mark.parametrize("lines", [3, 200_000])
 def test_a_reader_that_has_seen_enough_is_no_error(lines: int):
     program = (
