@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     from ecul.files import locked
 
     config, folder = _resumed(args) if args.resume else _fresh(args)
+    if not args.resume:
+        _check_no_strangers(folder)  # before the lock, which is a file in the folder
     with locked(folder, what="run"):
         if not args.resume:
             _check_unused(folder)
@@ -87,6 +89,14 @@ def _how_to_go_on(folder: Path) -> str:
     if not files:
         return "stopped before the first checkpoint: start the command again"
     return f"stopped; the last checkpoint is {files[-1]}; go on with: ecul train --resume {folder}"
+
+
+def _check_no_strangers(folder: Path) -> None:
+    from ecul.engine.run_directory import foreign_entries
+
+    if names := foreign_entries(folder):
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        raise ConfigError(f"--out {folder} holds other files ({shown}) and no run; choose another --out, or empty it")
 
 
 def _check_unused(folder: Path) -> None:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult, Record, Reporter
+from ecul.engine.run_files import CHECKPOINTS, STATE_FILE
 from ecul.files import replacing, write_atomically
 from ecul.settings import config_tree, oracle_warning
 from ecul.types import RetrievalResult
@@ -21,6 +22,8 @@ METRICS_FILE = "metrics.jsonl"
 RESULT_FILE = "result.json"
 WARNINGS_FILE = "warnings.log"
 REPORT_FILE = "report.html"
+RUN_FILE = "run.json"
+_ANY_CHECKPOINT = f"{CHECKPOINTS}/epoch_*/{STATE_FILE}"
 
 
 class RunDirectory(Reporter):
@@ -50,7 +53,7 @@ class RunDirectory(Reporter):
         warning = oracle_warning(config)
         self._oracle = {} if warning is None else {"oracle": warning}
         description = {**self._oracle, "config": config_tree(config), **provenance, "resumed_after_epoch": epoch}
-        write_atomically(self._path / "run.json", json.dumps(description, indent=2) + "\n")
+        write_atomically(self._path / RUN_FILE, json.dumps(description, indent=2) + "\n")
         log.info(
             "%s: %d training images, %d test images, on %s; run directory %s",
             provenance["dataset"],
@@ -103,6 +106,27 @@ class RunDirectory(Reporter):
 
 def _line(record: Record) -> str:
     return json.dumps(dict(record)) + "\n"
+
+
+def foreign_entries(folder: Path) -> list[str]:
+    """Returns the names of what lies in a folder that is no run directory; none where a run began or may begin.
+
+    Hidden files (locks, files half written), logs that a shell writes there and empty folders are no obstacle.
+
+    Args:
+        folder: it may be missing.
+    """
+    if not folder.is_dir() or (folder / RUN_FILE).is_file() or any(folder.glob(_ANY_CHECKPOINT)):
+        return []
+    return sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.suffix != ".log" and not _is_empty_folder(entry)
+    )
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def read_records(run: Path) -> list[dict[str, float]]:

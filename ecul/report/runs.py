@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ecul.engine.inspection_file import INSPECTION_FILE, StoredInspection, read_inspection
-from ecul.engine.run_directory import METRICS_FILE, RESULT_FILE, WARNINGS_FILE, read_records, wall_seconds
+from ecul.engine.run_directory import METRICS_FILE, RESULT_FILE, RUN_FILE, WARNINGS_FILE, read_records, wall_seconds
 from ecul.errors import DataError
 from ecul.plots.panels import by_epoch
 from ecul.report.stored import STORED_FILE, StoredReport, read_stored
 
-RUN_FILE = "run.json"
 FILES = (RUN_FILE, RESULT_FILE, METRICS_FILE, WARNINGS_FILE, INSPECTION_FILE)
 """All that a report reads of a run directory."""
 _DEPTH = 4

@@ -162,6 +162,20 @@ def test_a_finished_run_is_not_overwritten_and_resumes_to_itself(
     assert main(["train", "--resume", str(run), "--set", "seed=3"]) == 2
 
 
+def test_a_folder_of_other_files_is_no_place_for_a_run_and_stays_as_it_is(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    for name in ("a.txt", "b.txt", "c.txt", "d.txt"):
+        (folder / name).write_text("mine")
+    assert main(["train", "--config", str(config_file), "--out", str(folder)]) == 2
+    printed = capsys.readouterr().err
+    assert f"--out {folder} holds other files (a.txt, b.txt, c.txt, ...) and no run; choose another" in printed
+    assert printed.count("\n") == 1
+    assert len([*folder.iterdir()]) == 4
+
+
 def test_a_running_training_keeps_its_folder_and_on_sigterm_says_how_to_go_on(
     config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

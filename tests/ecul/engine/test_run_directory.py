@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ecul.config import Config
-from ecul.engine.run_directory import RunDirectory, epoch_line, read_records, summary_table
+from ecul.engine.run_directory import RunDirectory, epoch_line, foreign_entries, read_records, summary_table
 from ecul.types import RetrievalResult
 
 PROVENANCE = {"dataset": "x", "num_training_images": 1, "num_test_images": 1, "device": "cpu"}
@@ -46,3 +46,17 @@ def test_an_epoch_and_a_result_as_text():
     trials = result.trials()
     assert trials["without_match"] == [0, 3]
     assert trials["decided_by_ties"] == [7, 7]
+
+
+def test_what_a_start_leaves_is_not_foreign_and_other_files_are(tmp_path: Path):
+    assert foreign_entries(tmp_path / "missing") == []
+    assert foreign_entries(tmp_path) == []
+    (tmp_path / ".lock").touch()
+    (tmp_path / "train.log").touch()
+    (tmp_path / "pictures").mkdir()
+    assert foreign_entries(tmp_path) == []
+    (tmp_path / "pictures" / "a.png").touch()
+    (tmp_path / "metrics.csv").touch()
+    assert foreign_entries(tmp_path) == ["metrics.csv", "pictures"]
+    (tmp_path / "run.json").touch()
+    assert foreign_entries(tmp_path) == []
