@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     config = updated(trained, _changes(args, trained))
     device = runtime.pick_device(config.runtime.device)
     model = network_of(trained, checkpoint).to(device)
-    results, metrics, gallery = Evaluator(config, open_data(config), device).evaluate(model)
+    results, metrics, gallery = Evaluator(config, open_data(config, option="--data DIR"), device).evaluate(model)
     sys.stdout.write(summary_table(results) + "\n")
     for message in tie_warnings(results):
         log.warning("%s", message)

@@ -183,6 +183,8 @@ def _num_images(dataset: ReidDataset) -> int:
 
 def _existing(root: str | Path) -> Path:
     path = Path(root)
+    if path.exists() and not path.is_dir():
+        raise DataError(f"{path} is a file; give the folder that holds the dataset's split files")
     if not path.is_dir():
         raise DataError(f"no dataset folder {path}; give the folder that holds the dataset's split files")
     return path

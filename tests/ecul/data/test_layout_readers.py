@@ -225,6 +225,9 @@ def test_the_digest_follows_sizes_and_splits_only(sysu, tmp_path_factory):
 def test_an_unknown_folder_says_what_was_looked_for(tmp_path):
     with pytest.raises(DataError, match=r"no known layout.*exp/train_id.txt.*idx/train_visible_1.txt.*idx/test_id.txt"):
         detect_layout(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="file is a file; give the folder that holds the dataset's split files"):
+        open_dataset(tmp_path / "file", layout="auto")
     with pytest.raises(DataError, match="no dataset folder"):
         detect_layout(tmp_path / "absent")
     with pytest.raises(DataError, match="unknown layout 'market'"):
