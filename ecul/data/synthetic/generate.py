@@ -71,8 +71,12 @@ def synthesize(
         num_identities = people.num_identities if num_identities is None else num_identities
         num_test_identities = people.num_test_identities if num_test_identities is None else num_test_identities
         images_per_camera = people.images_per_camera if images_per_camera is None else images_per_camera
-    if (counts is None) == (num_identities is None):
-        raise DataError("give either a number of identities or a file of counts")
+    if counts is None and num_identities is None:
+        raise DataError(
+            "how many people? give --identities N, --counts NPZ or --benchmark NAME (see ecul synth --help)"
+        )
+    if counts is not None and num_identities is not None:
+        raise DataError("a file of counts says how many people there are; leave out --identities or --counts")
     if counts is not None:
         plan = _counted_plan(counts, benchmark, unpaired_share)
     else:
