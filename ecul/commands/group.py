@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     parameters = clustering_parameters(args.preset, parse_assignments(args.set))
     embedder = open_embedder(args.weights, runtime.pick_device(args.device))
     images = embedder.embed(find_images([args.folder]), modality_of(args.modality))
-    warn_of(images)
+    warn_of(images, "images")
     if not images.paths:
         raise DataError(f"no image in {args.folder} can be read")
     camera = camera_numbers(images.paths, Path(args.folder), args.cameras)

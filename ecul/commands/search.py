@@ -52,14 +52,14 @@ def run(args: argparse.Namespace) -> int:
     for option in ("json", "html"):
         if getattr(args, option):
             output_file(getattr(args, option), option=f"--{option}")
-    queries, gallery = find_images(args.queries), find_images([args.gallery])
+    queries, gallery = find_images(args.queries), find_images([args.gallery], option="--gallery")
     embedder = open_embedder(args.weights, runtime.pick_device(args.device))
     asked = embedder.embed(queries, modality_of(args.query_modality), label="embedding queries")
     if not asked.paths:
         raise DataError(asked.unreadable[0])
-    warn_of(asked)
+    warn_of(asked, "queries")
     known = embedder.embed(gallery, modality_of(args.gallery_modality), label="embedding the gallery")
-    warn_of(known)
+    warn_of(known, "gallery")
     if not known.paths:
         raise DataError(f"no image in {args.gallery} can be read")
     found = rank(asked, known, top=args.top)
@@ -80,10 +80,10 @@ def modality_of(choice: str) -> Any:
     return None if choice == "auto" else Modality[choice.upper()]
 
 
-def warn_of(images: "Collection") -> None:
-    """Logs how the modalities were taken, and which files could not be read."""
+def warn_of(images: "Collection", name: str) -> None:
+    """Logs how the modalities of images called `name` were taken, and which files could not be read."""
     infrared = int(images.modality.sum())
-    log.info("%d images: %d visible, %d infrared", len(images.paths), len(images.paths) - infrared, infrared)
+    log.info("%s: %d visible, %d infrared", name, len(images.paths) - infrared, infrared)
     for line in images.unreadable[:5]:
         log.warning("left out: %s", line)
     if len(images.unreadable) > 5:

@@ -14,7 +14,7 @@ from ecul.data.images import has_colour, read_image
 from ecul.data.layouts.listing import IMAGE_SUFFIXES
 from ecul.engine.checkpoints import network_of, open_run
 from ecul.engine.embedding import embed_pixels
-from ecul.errors import DataError
+from ecul.errors import CheckpointError, DataError
 from ecul.models.backbone import DualStream
 from ecul.models.inference import for_inference
 from ecul.models.weights import model_from_file
@@ -22,6 +22,7 @@ from ecul.progress import Progress
 from ecul.types import FloatArray, IntArray, Modality
 
 _AT_ONCE = 512
+_WEIGHTS = "a run directory, a checkpoint (state.pt) or a .safetensors file of `ecul export`"
 _SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")
 
 
@@ -112,6 +113,10 @@ def open_embedder(source: str | Path, device: torch.device) -> Embedder:
         CheckpointError: there is none, or it cannot be read.
     """
     path = Path(source)
+    if path.suffix == ".onnx":
+        raise CheckpointError(f"{path}: ONNX files are for other programs; give {_WEIGHTS}")
+    if not path.exists():
+        raise CheckpointError(f"no weights file or run directory {path}; give {_WEIGHTS}")
     if path.is_dir() or path.suffix == ".pt":
         config, checkpoint = open_run(path)
         model, height, width = network_of(config, checkpoint), config.data.height, config.data.width
@@ -121,22 +126,27 @@ def open_embedder(source: str | Path, device: torch.device) -> Embedder:
     return Embedder(for_inference(model).to(device), height, width, device)
 
 
-def find_images(places: Iterable[str | Path]) -> list[str]:
+def find_images(places: Iterable[str | Path], *, option: str = "") -> list[str]:
     """Returns image files: those given, and all in the folders given and below them, each folder in the order of names.
 
     Hidden files and folders that systems leave behind are passed over.
+
+    Args:
+        places: files and folders.
+        option: where the user gave them, for the errors.
 
     Raises:
         DataError: a place does not exist, or a folder holds no image.
     """
     found: dict[str, None] = {}
+    given = f"{option}: " if option else ""
     for place in places:
         path = Path(place)
         inside = _images_below(path) if path.is_dir() else [str(path)]
         if not path.exists():
-            raise DataError(f"no image or folder {path}; check the path")
+            raise DataError(f"{given}no image or folder {path}; check the path")
         if not inside:
-            raise DataError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)}); give another folder")
+            raise DataError(f"{given}{path} holds no image ({', '.join(IMAGE_SUFFIXES)}); give another folder")
         found |= dict.fromkeys(inside)
     return list(found)
 

@@ -59,13 +59,18 @@ def odd(people: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_rank_lists_of_odd_images(odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_rank_lists_of_odd_images(
+    odd: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+):
+    caplog.set_level("INFO")
     query = str(odd / "cam1" / "p0-0.jpg")
     out = tmp_path / "new" / "lists.json"
     page = tmp_path / "lists.html"
     options = ["--weights", WEIGHTS, "--top", "8", "--json", str(out), "--html", str(page), "--device", "cpu"]
     assert main(["search", query, "--gallery", str(odd), *options]) == 0
     printed = capsys.readouterr().out
+    assert "queries: 1 visible, 0 infrared" in caplog.messages
+    assert any(line.startswith("gallery: ") and line.endswith(" infrared") for line in caplog.messages)
     found = json.loads(out.read_text())
     (ranked,) = found["lists"]
     assert ranked["query"] == query
@@ -149,7 +154,8 @@ def test_groups_are_numbered_by_size_and_cameras_by_folder():
     [
         (["search", "nowhere.jpg", "--gallery", "."], "no image or folder nowhere.jpg"),
         (["search", "text.jpg", "--gallery", "."], "text.jpg cannot be read"),
-        (["search", "text.jpg", "--gallery", "empty"], "empty holds no image"),
+        (["search", "text.jpg", "--gallery", "gone"], "--gallery: no image or folder gone"),
+        (["search", "text.jpg", "--gallery", "empty"], "--gallery: empty holds no image"),
         (["search", "text.jpg", "--gallery", ".", "--top", "0"], "--top is 0"),
         (["group", "empty", "--out", "x.csv"], "empty holds no image"),
         (["group", ".", "--out", "x.csv"], "no image in . can be read"),
@@ -193,8 +199,14 @@ def test_the_advice_on_a_bad_image_of_ones_own_is_not_the_doctor_of_datasets(
 
 
 def test_missing_weights_and_images_are_named(tmp_path: Path):
-    with pytest.raises(CheckpointError, match="no weights file"):
+    with pytest.raises(
+        CheckpointError, match=r"no weights file or run directory .*; give a run directory, a checkpoint"
+    ):
         open_embedder(tmp_path / "gone.safetensors", pick_device("cpu"))
+    with pytest.raises(
+        CheckpointError, match=r"ONNX files are for other programs; give a run directory, .*safetensors"
+    ):
+        open_embedder(tmp_path / "mine.onnx", pick_device("cpu"))
     with pytest.raises(CheckpointError, match="neither a checkpoint nor a run directory"):
         open_embedder(tmp_path, pick_device("cpu"))
     with pytest.raises(DataError, match="no image or folder"):
