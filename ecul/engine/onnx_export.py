@@ -72,7 +72,8 @@ def export_onnx(model: DualStream, path: Path, *, height: int, width: int) -> fl
     with replacing(path) as partial:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # the exporter's own deprecations
-            logging.getLogger("onnxscript").setLevel(logging.WARNING)
+            for library in ("onnxscript", "onnx_ir"):  # they tell of every pass over the graph
+                logging.getLogger(library).setLevel(logging.WARNING)
             torch.onnx.export(
                 deployed,
                 example,

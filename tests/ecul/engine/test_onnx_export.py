@@ -33,11 +33,15 @@ def test_any_batch_of_both_modalities_is_embedded_as_by_the_network(exported: Pa
         np.testing.assert_allclose(found, embedder._features(images, kinds), atol=1e-5)
 
 
-def test_a_file_that_computes_something_else_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_computes_something_else_is_not_kept_and_the_exporter_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
     monkeypatch.setattr(onnx_export, "TOLERANCE", -1.0)
     with pytest.raises(DataError, match="its embeddings differ from the network's"):
         export_onnx(build_model("small").eval(), tmp_path / "a.onnx", height=32, width=16)
     assert list(tmp_path.iterdir()) == []
+    assert caplog.messages == []
 
 
 def test_missing_libraries_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
