@@ -16,6 +16,9 @@ from ecul.data.synthetic import synthesize
 from ecul.engine.checkpoints import find_checkpoint, read_checkpoint
 from ecul.settings import config_tree
 
+CONFIGS = Path(__file__).parents[2] / "configs"
+SYSU, SMOKE = str(CONFIGS / "sysu.yaml"), str(CONFIGS / "smoke.yaml")
+
 
 @pytest.fixture(scope="module")
 def config_file(tiny_config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -45,6 +48,9 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["train"], "--config"),
         (["train", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["train", "--resume", "nowhere"], "nowhere"),
+        (["train", "--config", SYSU], "no dataset folder data/SYSU-MM01; say where it is with --set data.root=FOLDER"),
+        (["train", "--config", SMOKE], "--set data.root=FOLDER, or draw the people of this one with `make smoke`"),
+        (["synth", "--out", "x"], "give --identities N, --counts NPZ or --benchmark NAME"),
         (["evaluate", "nowhere"], "nowhere"),
         (["export", "nowhere", "--out", "x.safetensors"], "nowhere"),
         (["embed", "nowhere.png", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
@@ -66,6 +72,12 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert text in printed
     assert "\n" not in printed
     assert "Traceback" not in printed
+
+
+def test_the_package_runs_as_the_command():
+    done = subprocess.run([sys.executable, "-m", "ecul", "doctor", "gone"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ecul doctor: no dataset folder gone")
 
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["train", "--wrong"], []])
