@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
         """Prints one line and ends with exit code 2."""
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Returns the options; arguments left over after a --set without `=` are explained by it."""
         found, left = self.parse_known_args(args, namespace)
         if left:
