@@ -53,6 +53,8 @@ def begin(folder: RunFolder, *given: str) -> None:
         (["--config", "c.yaml", "--resume-or-start"], "--resume-or-start needs --name"),
         (["--config", "c.yaml", "--name", ".."], "a name has up to"),
         (["--resume", "absent"], "holds no run to resume"),
+        # before Ray is started, which takes half a minute
+        (["--config", "configs/sysu.yaml", "--address", "local"], "no dataset folder"),
     ],
 )
 def test_options_that_do_not_fit_are_one_line_and_leave_nothing(
@@ -63,7 +65,7 @@ def test_options_that_do_not_fit_are_one_line_and_leave_nothing(
     printed = capsys.readouterr().err
     assert text in printed
     assert printed.count("\n") == 1
-    assert not storage.exists()
+    assert not [*storage.glob("*")]
 
 
 def test_a_run_that_lives_is_neither_started_again_nor_resumed(
