@@ -24,6 +24,8 @@ _MOST_NAMED = 13
 """Keys of a section that an error names; a run's file has as many at its top."""
 _ELSEWHERE = 0.75
 """Likeness from which a key of another section may be meant: `learning_rate` has 0.81 with `optim.learning_rate`."""
+_BESIDE = 0.5
+"""Likeness of names from which a key beside may be meant, where no other is: `kk` has it with `k3`."""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -196,11 +198,13 @@ def _known_keys(record: type[Any], loc: tuple[int | str, ...]) -> str:
     section, _, last = path.rpartition(".")
     names = [name.rpartition(".")[2] for name in siblings]
     # beside the key names alone count: what all paths of a section begin with makes none of them likely
-    if near := difflib.get_close_matches(last, names, n=1):
-        return f"; did you mean {siblings[names.index(near[0])]}?"
-    elsewhere = [known for known in setting_paths(record) if known not in siblings]
-    if near := difflib.get_close_matches(path, elsewhere, n=1, cutoff=_ELSEWHERE):
+    beside = difflib.get_close_matches(last, names, n=1)
+    others = [known for known in setting_paths(record) if known not in siblings]
+    alike = [known for known in others if difflib.get_close_matches(last, [known.rpartition(".")[2]])]
+    if not beside and (near := difflib.get_close_matches(path, alike, n=1, cutoff=_ELSEWHERE)):
         return f"; did you mean {near[0]}?"
+    if near := beside or difflib.get_close_matches(last, names, n=1, cutoff=_BESIDE):
+        return f"; did you mean {siblings[names.index(near[0])]}?"
     if not names:
         return ""
     shown = names if len(names) <= _MOST_NAMED else [*names[:_MOST_NAMED], "... (docs/configuration.md)"]
