@@ -21,7 +21,7 @@ from cluster.tracking.interface import TRACKERS, TrackerSettings
 from cluster.tracking.registry import tracker_settings
 from ecul.config import Config
 from ecul.console import Parser, run_command
-from ecul.data.dataset import dataset_folder
+from ecul.engine.data_folder import check_data_folder
 from ecul.engine.run_files import CHECKPOINTS
 from ecul.errors import CheckpointError, ConfigError, TrainingError
 from ecul.schema import parse_assignments
@@ -88,7 +88,7 @@ def _train_claimed(args: argparse.Namespace, folder: RunFolder) -> int:
     settings = _resumed(args, folder) if exists else _fresh(args)
     local = args.address == "local"
     if local:  # other machines may see other folders
-        dataset_folder(settings.config.data.root)
+        check_data_folder(settings.config)
     cluster = local_defaults(settings.cluster) if local else _reserving(settings.cluster)
     prepare(local=local, cluster=cluster)
     connect(args.address)

@@ -130,8 +130,8 @@ def run(trainer: TorchTrainer) -> FitResult:
     """
     losses = _ControllerLosses(trainer.train_loop_config or {})
     while True:
-        remove_groups(losses.folder)
         try:
+            remove_groups(losses.folder)
             return _fit(trainer)
         except ray.exceptions.RayError as error:
             if isinstance(error, ray.exceptions.TaskCancelledError):

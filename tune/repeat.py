@@ -172,10 +172,9 @@ def _write_report(folder: Path, runs: "Sequence[RepeatedRun]", failed: Mapping[s
     write_atomically(folder / "report" / "report.md", text)
     if outcomes:
         counts = {"num_runs": len(runs), "failed": failed}
-        stored = stored_report(outcomes, folder, base=base, trials="trials", title=title, **counts)
 
         def page() -> None:
-            write_stored(folder, stored)
+            write_stored(folder, stored_report(outcomes, folder, base=base, trials="trials", title=title, **counts))
             write_page([folder], folder / "report" / REPORT_FILE)
 
         made_or_warned(page, REPORT_FILE, warn=log.warning, advice=f"{folder}/report holds the rest")

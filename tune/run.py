@@ -11,6 +11,7 @@ from cluster.environment import connect, prepare
 from cluster.gpus import hide_all_gpus
 from cluster.tracking.interface import TRACKERS
 from ecul.console import EXIT_INTERRUPTED, Parser, run_command
+from ecul.engine.data_folder import check_data_folder
 from ecul.errors import ConfigError, TrainingError
 from ecul.files import locked
 from ecul.schema import parse_assignments
@@ -69,6 +70,8 @@ def _run(args: argparse.Namespace) -> int:
     plan = make_plan(
         _sweep(args, folder), folder, local=local, max_hours=args.max_hours, max_concurrency=args.concurrency
     )
+    if local and plan.cluster is not None:  # it trains; other machines may see other folders
+        check_data_folder(plan.original, option="--set 'set={data.root: FOLDER}'")
     with locked(folder, what="sweep"):
         study = prepare_study(plan, retry_failed=args.retry_failed)
         write_plan(plan)

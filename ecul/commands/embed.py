@@ -37,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--batch-size is {args.batch_size}, expected at least 1")
     out = output_file(args.out)
     embedder = open_embedder(args.weights, runtime.pick_device(args.device))
-    size = {"height": embedder.height, "width": embedder.width}
-    store = ImageStore(args.images, **size, cache_bytes=0, of_dataset=False)
+    store = ImageStore(args.images, height=embedder.height, width=embedder.width, cache_bytes=0)
     features = embed_pixels(
         embedder.network,
         store.get,

@@ -63,7 +63,7 @@ def open_dataset(
     Raises:
         DataError: the folder, a split file or an image is missing, or a split is empty.
     """
-    path = dataset_folder(root)
+    path = _existing(root)
     layout = detect_layout(path) if layout == "auto" else layout
     known = find_layout(layout)
     if not any((path / name).is_file() for name in known.split_files) and (inner := _dataset_inside(path)):
@@ -101,7 +101,7 @@ def detect_layout(root: str | Path) -> str:
     Raises:
         DataError: no layout, or more than one, has its split files there.
     """
-    path = dataset_folder(root)
+    path = _existing(root)
     matching = _layouts_in(path)
     if len(matching) == 1:
         return matching[0]
@@ -181,12 +181,7 @@ def _num_images(dataset: ReidDataset) -> int:
     return sum(len(index) for index in _indexes(dataset))
 
 
-def dataset_folder(root: str | Path) -> Path:
-    """Returns a dataset's folder as it was given.
-
-    Raises:
-        DataError: there is none.
-    """
+def _existing(root: str | Path) -> Path:
     path = Path(root)
     if path.exists() and not path.is_dir():
         raise DataError(f"{path} is a file; give the folder that holds the dataset's split files")

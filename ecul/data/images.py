@@ -32,11 +32,10 @@ _BROKEN = (
     *(UnidentifiedImageError, Image.DecompressionBombError, OSError, EOFError, SyntaxError, struct.error, zlib.error),
     *(ValueError, TypeError, LookupError, ArithmeticError),
 )
+_ALL_OF_THEM = "`ecul doctor --open 0` finds all such files of a dataset"
 
 
-def read_image(
-    path: str, *, height: int | None = None, width: int | None = None, of_dataset: bool = True
-) -> UInt8[np.ndarray, "3 H W"]:
+def read_image(path: str, *, height: int | None = None, width: int | None = None) -> UInt8[np.ndarray, "3 H W"]:
     """Returns the image as RGB; every image of the program is opened here.
 
     - An EXIF orientation is applied.
@@ -51,7 +50,6 @@ def read_image(
         path: the file.
         height: in pixels; the image is resized bicubically. None for the image's own.
         width: the same.
-        of_dataset: whether `ecul doctor`, which reads datasets alone, is of any help with a bad file.
 
     Raises:
         DataError: the file is missing or is no readable image; the text names it.
@@ -64,12 +62,10 @@ def read_image(
                 converted = converted.resize(size, Image.Resampling.BICUBIC)
             return np.asarray(converted).transpose(2, 0, 1)
     except FileNotFoundError:
-        advice = "run `ecul doctor` on the dataset" if of_dataset else "check the path"
-        raise DataError(f"image {path} is missing; {advice}") from None
+        raise DataError(f"image {path} is missing; {_ALL_OF_THEM}") from None
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        advice = "replace it, then run `ecul doctor`" if of_dataset else "replace it or leave it out"
-        raise DataError(f"image {path} cannot be read ({reason}); {advice}") from None
+        raise DataError(f"image {path} cannot be read ({reason}); replace it or leave it out; {_ALL_OF_THEM}") from None
 
 
 def has_colour(pixels: UInt8[np.ndarray, "3 H W"]) -> bool:
@@ -127,14 +123,7 @@ class ImageStore:
     """
 
     def __init__(
-        self,
-        paths: Sequence[str],
-        *,
-        height: int,
-        width: int,
-        cache_bytes: int,
-        num_threads: int = 2,
-        of_dataset: bool = True,
+        self, paths: Sequence[str], *, height: int, width: int, cache_bytes: int, num_threads: int = 2
     ) -> None:
         """Decodes all images if they fit into the cache; with several ranks, every rank calls this.
 
@@ -144,14 +133,12 @@ class ImageStore:
             width: the same.
             cache_bytes: of memory for decoded images.
             num_threads: that decode where images are not kept; at the start, at least as many as torch has.
-            of_dataset: see `read_image`.
 
         Raises:
             DataError: an image that is kept cannot be read; on every rank.
         """
         self._paths = list(paths)
         self._shape = (3, height, width)
-        self._of_dataset = of_dataset
         self._pool = ThreadPoolExecutor(max(num_threads, 1), thread_name_prefix="decode")
         self.num_bytes = len(self._paths) * int(np.prod(self._shape))
         self.cached = self.num_bytes <= cache_bytes
@@ -193,4 +180,4 @@ class ImageStore:
 
     def _read(self, path: str, out: NDArray[np.uint8]) -> None:
         _, height, width = self._shape
-        out[...] = read_image(path, height=height, width=width, of_dataset=self._of_dataset)
+        out[...] = read_image(path, height=height, width=width)

@@ -19,7 +19,7 @@ import torch
 
 from ecul.config import Config
 from ecul.engine.interfaces import Record
-from ecul.engine.run_files import CHECKPOINTS, STATE_FILE, checkpoint_path, kept_path
+from ecul.engine.run_files import CHECKPOINT_PATTERN, checkpoint_path, kept_path
 from ecul.engine.state import check_checkpoint, checkpoint_config
 from ecul.errors import CheckpointError
 from ecul.files import replacing
@@ -27,7 +27,6 @@ from ecul.models.backbone import DualStream, build_model
 
 log = logging.getLogger(__name__)
 _RESULT_FILE = "result.json"  # written at the end of a run, see `ecul.engine.run_directory`
-_PATTERN = f"{CHECKPOINTS}/epoch_*/{STATE_FILE}"
 
 
 class LocalStore:
@@ -105,7 +104,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def checkpoint_files(run: Path) -> list[Path]:
     """Returns the checkpoint files of a run directory, oldest epoch first."""
-    return sorted(run.glob(_PATTERN))
+    return sorted(run.glob(CHECKPOINT_PATTERN))
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -118,7 +117,7 @@ def find_checkpoint(path: Path) -> Path:
         return path
     files = checkpoint_files(path)
     if not files:
-        raise CheckpointError(f"{path} is neither a checkpoint nor a run directory with {_PATTERN}")
+        raise CheckpointError(f"{path} is neither a checkpoint nor a run directory with {CHECKPOINT_PATTERN}")
     return files[-1]
 
 

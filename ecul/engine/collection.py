@@ -89,7 +89,7 @@ class Embedder:
 
     def _read(self, path: str) -> NDArray[np.uint8] | str:
         try:
-            return read_image(path, height=self.height, width=self.width, of_dataset=False)
+            return read_image(path, height=self.height, width=self.width)
         except DataError as error:
             return str(error)
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ecul.config import Config
 from ecul.engine.interfaces import FitResult, Record, Reporter
-from ecul.engine.run_files import CHECKPOINTS, STATE_FILE
+from ecul.engine.run_files import CHECKPOINT_PATTERN
 from ecul.files import replacing, write_atomically
 from ecul.settings import config_tree, oracle_warning
 from ecul.types import RetrievalResult
@@ -23,7 +23,6 @@ RESULT_FILE = "result.json"
 WARNINGS_FILE = "warnings.log"
 REPORT_FILE = "report.html"
 RUN_FILE = "run.json"
-_ANY_CHECKPOINT = f"{CHECKPOINTS}/epoch_*/{STATE_FILE}"
 
 
 class RunDirectory(Reporter):
@@ -116,7 +115,7 @@ def foreign_entries(folder: Path) -> list[str]:
     Args:
         folder: it may be missing.
     """
-    if not folder.is_dir() or (folder / RUN_FILE).is_file() or any(folder.glob(_ANY_CHECKPOINT)):
+    if not folder.is_dir() or (folder / RUN_FILE).is_file() or any(folder.glob(CHECKPOINT_PATTERN)):
         return []
     return sorted(
         entry.name

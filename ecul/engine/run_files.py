@@ -2,6 +2,7 @@
 
 CHECKPOINTS = "checkpoints"
 STATE_FILE = "state.pt"
+CHECKPOINT_PATTERN = f"{CHECKPOINTS}/epoch_*/{STATE_FILE}"
 
 
 def checkpoint_folder(epoch: int) -> str:

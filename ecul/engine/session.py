@@ -13,18 +13,17 @@ from ecul.data.dataset import ReidDataset, open_dataset
 from ecul.data.images import ImageStore
 from ecul.data.layouts import protocols_of
 from ecul.engine.batch_norm import batch_norm_kind
+from ecul.engine.data_folder import check_data_folder
 from ecul.engine.interfaces import ClusteringFn, Reporter
 from ecul.engine.optim import build_optimizer
 from ecul.engine.state import TrainState
-from ecul.errors import ConfigError, DataError
+from ecul.errors import ConfigError
 from ecul.models.backbone import DualStream, build_model
 from ecul.models.imagenet import TORCHVISION_SUFFIXES, imagenet_weights, resnet50_weights
 from ecul.models.weights import SHIPPED, load_into
 from ecul.types import SampleIndex
 
 _GIB = 2**30
-_DRAWN_BY = {"demo/data": "make demo", "demo/smoke-data": "make smoke"}
-"""Folders of the shipped configurations that the Makefile fills."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,7 @@ def open_data(config: Config, *, option: str = "--set data.root=FOLDER") -> Reid
         ConfigError: a configured evaluation protocol is not one of the dataset's layout.
     """
     data = config.data
-    if not Path(data.root).exists():
-        drawn = _DRAWN_BY.get(str(Path(data.root)))
-        also = f", or draw the people of this one with `{drawn}`" if drawn else ""
-        raise DataError(f"no dataset folder {data.root}; say where it is with {option}{also}")
+    check_data_folder(config, option=option)
     dataset = open_dataset(
         data.root, layout=data.layout, trial=data.trial, hold_out_validation=data.hold_out_validation
     )

@@ -180,7 +180,7 @@ def test_what_cannot_be_searched_or_grouped_is_one_line(
 
 
 @pytest.mark.parametrize("command", ["search", "group", "embed"])
-def test_the_advice_on_a_bad_image_of_ones_own_is_not_the_doctor_of_datasets(
+def test_the_advice_on_a_bad_image_fits_ones_own_too(
     command: str, people: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ):
     bad = tmp_path / "bad.jpg"
@@ -195,7 +195,6 @@ def test_the_advice_on_a_bad_image_of_ones_own_is_not_the_doctor_of_datasets(
     printed = caplog.text + capsys.readouterr().err
     assert "bad.jpg cannot be read" in printed
     assert "replace it or leave it out" in printed
-    assert "doctor" not in printed
 
 
 def test_missing_weights_and_images_are_named(tmp_path: Path):

@@ -108,8 +108,11 @@ def _left_now() -> list[str]:
     import ray
     from ray.util.state import list_actors, list_placement_groups
 
-    groups = [group for group in list_placement_groups(detail=True) if group.state != "REMOVED"]
-    found = [f"placement group {group.name} ({group.state}, of job {group.creator_job_id})" for group in groups]
+    left = [("state", "!=", "REMOVED")]
+    found = [
+        f"placement group {group.name} ({group.state}, of job {group.creator_job_id})"
+        for group in list_placement_groups(filters=left, detail=True)
+    ]
     for actor in list_actors(filters=[("state", "!=", "DEAD")], detail=True):
         if not re.search("|".join(_OWN_ACTORS), actor.class_name):
             found.append(f"actor {actor.class_name} ({actor.state})")

@@ -45,6 +45,10 @@ def test_the_shipped_sweep_works_at_both_fidelities():
             ["--config", "configs/tune/emcc.yaml", "--set", "objectives.features=[{metric: test_map}]"],
             "test identities",
         ),
+        (
+            ["--config", "configs/tune/emcc.yaml", "--fidelity", "full", "--set", "set={data.root: gone}"],
+            "no dataset folder",
+        ),
         (["--config", "configs/tune/emcc.yaml", "--tracker", "mlflow"], "tracker"),
         (["--config", "configs/tune/emcc.yaml", "--set", "confirm={seeds: 1}"], "confirm.seeds"),
     ],

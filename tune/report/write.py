@@ -11,7 +11,7 @@ from ecul.config import Config
 from ecul.engine.run_directory import REPORT_FILE
 from ecul.files import write_atomically
 from ecul.report.finish import made_or_warned
-from ecul.report.stored import StoredReport, write_stored
+from ecul.report.stored import write_stored
 from ecul.report.write import write_report as write_page
 from tune.config import SweepConfig
 from tune.folder import read_sweep
@@ -77,16 +77,15 @@ def write_report(folder: Path, *, top: int = 10) -> Report:
         lambda: draw_optuna(study, findings, space, folder / "report"),
     ):
         pictures += made_or_warned(draw, "pictures", warn=log.warning, advice=advice) or []
-    stored = stored_report(findings, pictures, title=title, best_config=bool(findings.ranked))
-    page = made_or_warned(lambda: _page(folder, stored), REPORT_FILE, warn=log.warning, advice=advice)
+
+    def write() -> Path:
+        write_stored(folder, stored_report(findings, pictures, title=title, best_config=bool(findings.ranked)))
+        page = folder / "report" / REPORT_FILE
+        write_page([folder], page)
+        return page
+
+    page = made_or_warned(write, REPORT_FILE, warn=log.warning, advice=advice)
     return Report(text, findings, pictures, page)
-
-
-def _page(folder: Path, stored: StoredReport) -> Path:
-    write_stored(folder, stored)
-    page = folder / "report" / REPORT_FILE
-    write_page([folder], page)
-    return page
 
 
 def _confirmed(

@@ -57,14 +57,14 @@ class StudySearch(Searcher):
         self._trials: dict[str, optuna.Trial] = {}
         self._closed: set[str] = set()
         self._num_lost = 0
-        self._first_errors: list[str] | None = []
+        self._errors: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Returns a trial's `values`, {configuration path: value}, and its `key`, the name of its run.
 
         Returns Tune's word for the end where the first trials all failed in the same way.
         """
-        if self._first_errors is not None and len(self._first_errors) >= MOST_ALIKE:
+        if len(self._closed) >= MOST_ALIKE and self._all_failed_alike():
             return cast("dict[str, Any]", Searcher.FINISHED)
         trial = self._study.ask()
         self._trials[trial_id] = trial
@@ -85,7 +85,6 @@ class StudySearch(Searcher):
         """Closes a trial; one that raised waits for its error text (`record_error`)."""
         if trial_id in self._closed or error:
             return
-        self._first_errors = None
         result = result or {}
         finished = is_finished(result)
         if not finished and self._deadline is not None and time.monotonic() >= self._deadline:
@@ -111,9 +110,7 @@ class StudySearch(Searcher):
         """Closes a trial that raised."""
         if trial_id in self._trials and trial_id not in self._closed:
             self._close(trial_id, TrialState.FAIL, error=text)
-            if self._first_errors is not None:
-                same = text in self._first_errors or not self._first_errors
-                self._first_errors = [*self._first_errors, text] if same else None
+            self._errors[trial_id] = text
 
     def repeat_lost(self, trial_id: str, text: str) -> bool:
         """Queues a trial again whose process was lost, and returns whether it did.
@@ -153,6 +150,9 @@ class StudySearch(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Does nothing: a sweep is resumed from its study."""
+
+    def _all_failed_alike(self) -> bool:
+        return self._closed == set(self._errors) and len(set(self._errors.values())) == 1
 
     def _close(
         self, trial_id: str, state: TrialState, *, values: list[float] | None = None, error: str | None = None

@@ -52,7 +52,9 @@ def test_ranks_of_a_machine_decode_each_image_once_and_share_it(two_ranks: list[
 
 
 def test_an_image_that_one_rank_cannot_read_ends_them_all_with_its_name(two_ranks: list[dict[str, Any]]):
-    assert [rank["broken"] for rank in two_ranks] == ["image gone.png is missing; run `ecul doctor` on the dataset"] * 2
+    assert [rank["broken"] for rank in two_ranks] == [
+        "image gone.png is missing; `ecul doctor --open 0` finds all such files of a dataset"
+    ] * 2
 
 
 def test_statistics_of_all_ranks_are_those_of_all_images(monkeypatch: pytest.MonkeyPatch):
