@@ -1,15 +1,18 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ecul.cli import main
+from ecul.engine.inspection_file import INSPECTION_FILE, read_inspection
 from ecul.engine.interfaces import Reporter
 from ecul.engine.run_directory import REPORT_FILE
 from ecul.errors import DataError
-from ecul.report import finish
+from ecul.report import clusters, finish
 from ecul.report.comparison import grouped
 from ecul.report.runs import FILES, find, read_run
 from ecul.report.settings_tables import changed_settings, differences
@@ -40,6 +43,21 @@ def test_a_training_leaves_its_report(runs):
     images = [attributes for tag, attributes in Tags(page).tags if tag == "img"]
     assert len(images) > 100
     assert all(attributes["alt"].strip() and attributes["src"].startswith("data:image/") for attributes in images)
+
+
+def test_a_sheet_without_the_most_frequent_person_says_so(runs):
+    stored = read_inspection(runs / "first" / INSPECTION_FILE)
+    sizes = np.bincount(stored.clusters.label[stored.clusters.label >= 0])
+    sheet = next(sheet for sheet in stored.clusters.sheets if sizes[sheet.cluster] > 2)
+    one = replace(sheet, members=sheet.members[:1])
+    identity = np.full_like(stored.clusters.identity, 7)
+
+    def note(identity: np.ndarray) -> str:
+        return clusters._sheet(replace(stored, clusters=replace(stored.clusters, identity=identity)), one).note
+
+    assert "none of the most frequent person" not in note(identity)
+    identity[one.members[0]] = 8
+    assert "none of the most frequent person" in note(identity)
 
 
 def test_the_report_of_a_folder_of_runs_begins_with_what_differs(runs, tmp_path):
