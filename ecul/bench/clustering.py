@@ -18,9 +18,11 @@ from ecul.bench.dense import dense_clustering
 from ecul.bench.simulate import even_counts, modality_of_groups, simulate_bank, sysu_counts
 from ecul.clustering.executor import timed
 from ecul.clustering.pipeline import cluster
+from ecul.clustering.search.search import proposed_by_torch
 from ecul.clustering.search.tiled import propose_blocks
 from ecul.data.synthetic.presence import SYSU_MODALITY
 from ecul.evaluation.cluster_quality import label_quality
+from ecul.names import SearchBackend
 from ecul.types import ClusteringParameters, FeatureBank, FloatArray, IntArray
 
 STAGES = ("points", "search", "encode", "extend", "jaccard", "dbscan")
@@ -103,8 +105,17 @@ def warm_up(parameters: ClusteringParameters, groups: str) -> None:
     cluster(simulated(WARM_UP_IMAGES, 32, groups, 0)[0], parameters)
 
 
-def floor_seconds(features: FloatArray, num_threads: int | None = None) -> tuple[float, float]:
-    """Seconds and processor seconds of the bare products of an exact search: the same tiles, and nothing kept."""
+def floor_seconds(
+    features: FloatArray, num_threads: int | None = None, *, backend: SearchBackend = "auto"
+) -> tuple[float, float]:
+    """Seconds and processor seconds of the bare products of an exact search, where `backend` makes them.
+
+    In the same tiles or blocks, and nothing kept. faiss is compared with the tiles.
+    """
+    if proposed_by_torch(features, backend):
+        from ecul.clustering.search.torch_topk import bare_products
+
+        return timed(lambda: bare_products(features))[1:]
     whole = (0, len(features))
     _, seconds, processor = timed(lambda: propose_blocks(features, [], whole, whole, num_threads=num_threads))
     return seconds, processor
@@ -119,7 +130,9 @@ def measure(
     floor: bool = True,
 ) -> Measured:
     """One run of the sparse engine and, before it, one of the bare products (`floor`)."""
-    bare, bare_processor = floor_seconds(bank.features, num_threads) if floor else (0.0, 0.0)
+    bare, bare_processor = (0.0, 0.0)
+    if floor:
+        bare, bare_processor = floor_seconds(bank.features, num_threads, backend=parameters.backend)
     result, peak = with_peak(lambda: cluster(bank, parameters, num_threads=num_threads))
     seconds = {stage: result.diagnostics[f"{stage}_seconds"] for stage in STAGES}
     processor = {stage: result.diagnostics[f"{stage}_cpu_seconds"] for stage in STAGES}

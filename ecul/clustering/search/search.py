@@ -106,7 +106,7 @@ def _backend(features: FloatArray, backend: SearchBackend, num_threads: int | No
         from ecul.clustering.search.faiss_index import faiss_backend
 
         return faiss_backend(num_threads)
-    if backend == "torch" or (backend == "auto" and _cuda_pays(features)):
+    if proposed_by_torch(features, backend):
         from ecul.clustering.search.torch_topk import torch_backend
 
         return torch_backend()
@@ -245,6 +245,11 @@ def _search_again(
 
     map_ranges(by_hand, 0, len(left), num_threads=num_threads, min_rows=1)
     return len(left)
+
+
+def proposed_by_torch(features: FloatArray, backend: SearchBackend) -> bool:
+    """Whether torch proposes the neighbours of these features: asked for, or chosen since a GPU is there and pays."""
+    return backend == "torch" or (backend == "auto" and _cuda_pays(features))
 
 
 def _cuda_pays(features: FloatArray) -> bool:
