@@ -51,7 +51,11 @@ class SweepTracker:
             self._tracker.kind.startswith("wandb")
             and wandb_mode(self._tracker.mode, self._tracker.base_url) == "offline"
         ):
-            log.info("W&B was offline; upload later with: wandb sync %s/wandb/offline-run-*", self._plan.folder)
+            # One by one: a killed trial may leave an empty file, for which W&B would upload none of them.
+            log.info(
+                'W&B was offline; upload later with: for run in %s/wandb/offline-run-*; do wandb sync "$run"; done',
+                self._plan.folder,
+            )
 
     def _send_trial(self, row: TrialRow) -> None:
         config = {**config_tree(trial_config(self._plan.base, row.values)), "values": row.values}

@@ -99,10 +99,12 @@ class WandbRun:
             settings=quiet,
         )
         self._by_epoch = False
-        if mode == "offline" and run.kind == "train":
-            # A resumed run sends its earlier epochs again, so the newest folder holds all. What `wandb sync` makes
-            # of several folders depends on its version: a later one replaces the first, or follows it once more.
-            log.info("W&B is offline; all epochs so far are in the newest folder: wandb sync %s", self._folder())
+        self._state: object = None
+        self._offline = mode == "offline"
+        if self._offline and run.kind == "train":
+            # A resumed run sends its earlier epochs again, so this folder will hold all. From several, `wandb sync`
+            # makes a run with repeated epochs (0.31), or one in which each replaces the one before (0.25).
+            log.info("W&B is offline; when the run has ended, upload all its epochs: wandb sync %s", self._folder())
 
     @_with_our_errors
     def log(self, metrics: Record, *, step: int) -> None:
@@ -126,6 +128,7 @@ class WandbRun:
     @_with_our_errors
     def summary(self, metrics: Mapping[str, Any]) -> None:
         """Sets final metrics."""
+        self._state = metrics.get("state", self._state)
         self._run.summary.update(dict(metrics))
 
     @_with_our_errors
@@ -137,11 +140,23 @@ class WandbRun:
             file.write(content)
         self._run.log_artifact(artifact)
 
+    @_with_our_errors
+    def finish(self) -> None:
+        """Ends the run. Offline, a complete one takes the place of its earlier starts."""
+        self._run.finish()
+        if self._offline and self._state == "complete":
+            self._pass_over_earlier()
+
     def _folder(self) -> Path:
         """The folder of the offline run."""
         return Path(self._run.settings.sync_dir)
 
-    @_with_our_errors
-    def finish(self) -> None:
-        """Ends the run."""
-        self._run.finish()
+    def _pass_over_earlier(self) -> None:
+        """Marks the folders of the run's earlier starts as uploaded, so that `wandb sync` passes over them.
+
+        This one holds their epochs too. If they were uploaded as well, the run would have these twice (wandb 0.31).
+        """
+        folder, file = self._folder(), f"run-{self._run.id}.wandb"
+        for other in folder.parent.glob("offline-run-*"):
+            if other != folder and (other / file).is_file():
+                (other / f"{file}.synced").touch()

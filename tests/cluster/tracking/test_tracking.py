@@ -1,9 +1,7 @@
 import io
 import json
-import re
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +16,7 @@ from cluster.tracking.registry import OPENERS, is_tracked, tracker_settings
 from cluster.tracking.reporter import TrackingReporter, run_of
 from cluster.tracking.wandb_run import WandbRun, wandb_mode
 from ecul.engine.interfaces import FitResult
-from ecul.errors import ConfigError, TrainingError
+from ecul.errors import ConfigError
 from ecul.settings import config_tree
 from tests.cluster.tracking.wandb_files import offline_runs
 
@@ -26,32 +24,6 @@ PROVENANCE = {"dataset": "x", "num_training_images": 1, "num_test_images": 1, "d
 EPOCHS = [{"epoch": float(epoch), "stage": 1.0, "seconds/train": 1.0, "loss/total": 1.0} for epoch in (1, 2)]
 WANDB, NONE = TrackerSettings(kind="wandb"), TrackerSettings()
 KEY = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture
-def wandb_home(tmp_path, monkeypatch):
-    for name in (
-        "WANDB_MODE",
-        "WANDB_API_KEY",
-        "WANDB_RUN_GROUP",
-        "WANDB_DIR",
-        "WANDB_PROJECT",
-        "WANDB_ENTITY",
-        "WANDB_BASE_URL",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    return tmp_path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def service():
-    yield
-    import wandb
-
-    wandb.teardown()
 
 
 def drive(folder, tracker, config, epochs=2):
@@ -92,35 +64,6 @@ def test_a_run_is_kept_offline_without_a_key_and_reads_back(wandb_home, tiny_con
     assert run["axes"] == {"*": "epoch"}
     assert run["summary"]["final/evaluation/map"] == 0.5
     assert run["summary"]["state"] == "complete"
-
-
-def test_a_training_that_failed_keeps_its_epochs_and_a_resumed_one_sends_them_again(wandb_home, tiny_config, caplog):
-    folder = RunFolder(str(wandb_home), "run")
-
-    def fail():
-        with open_reporter(folder, tracker=WANDB, profile=False) as reporter:
-            reporter.start(tiny_config(), PROVENANCE, epoch=0)
-            reporter.epoch(EPOCHS[0])
-            raise TrainingError("no")
-
-    with pytest.raises(TrainingError):
-        fail()
-    (failed,) = offline_runs(folder.local).values()
-    assert failed["ended"]
-    assert [row["_step"] for row in failed["history"]] == [1]
-    assert failed["summary"]["state"] == "failed"
-    for file in folder.local.glob("wandb/offline-run-*/*.wandb"):
-        file.unlink()
-
-    caplog.set_level("INFO")
-    with open_reporter(folder, tracker=WANDB, profile=False) as reporter:
-        reporter.start(tiny_config(), PROVENANCE, epoch=1, history=reporter.history(1))
-        reporter.epoch(EPOCHS[1])
-    (resumed,) = offline_runs(folder.local).values()
-    assert [row["_step"] for row in resumed["history"]] == [1, 2]
-    # so the folder that is named last is the only one to upload
-    (named,) = re.findall(r"wandb sync (\S+)", caplog.text)
-    assert [path.suffix for path in Path(named).glob("*.wandb")] == [".wandb"]
 
 
 def test_the_checkpoint_is_sent_on_request(wandb_home, tiny_config):
