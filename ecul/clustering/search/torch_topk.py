@@ -52,8 +52,9 @@ def bare_products(features: FloatArray, device: str | None = None, precision: st
     block = _block_rows(len(bank))
     with _precision(arithmetic, place):
         for first in range(0, len(bank), block):
-            last = bank[first : first + block] @ bank.T
-    last[-1, -1].item()  # waits for the device
+            product = bank[first : first + block] @ bank.T
+            if first + block >= len(bank):
+                product[-1, -1].item()  # waits for the device
 
 
 def _chosen(device: str | None, precision: str | None) -> tuple[torch.device, Arithmetic]:
