@@ -1,6 +1,7 @@
 """A sweep in an experiment tracker: every trial in the sweep's group, and the sweep itself as one run."""
 
 import logging
+import shlex
 from typing import TYPE_CHECKING
 
 from cluster.tracking.background import Background
@@ -54,7 +55,7 @@ class SweepTracker:
             # One by one: a killed trial may leave an empty file, for which W&B would upload none of them.
             log.info(
                 'W&B was offline; upload later with: for run in %s/wandb/offline-run-*; do wandb sync "$run"; done',
-                self._plan.folder,
+                shlex.quote(str(self._plan.folder)),
             )
 
     def _send_trial(self, row: TrialRow) -> None:

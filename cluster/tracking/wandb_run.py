@@ -5,6 +5,7 @@ import io
 import logging
 import netrc
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -104,7 +105,8 @@ class WandbRun:
         if self._offline and run.kind == "train":
             # A resumed run sends its earlier epochs again, so this folder will hold all. From several, `wandb sync`
             # makes a run with repeated epochs (0.31), or one in which each replaces the one before (0.25).
-            log.info("W&B is offline; when the run has ended, upload all its epochs: wandb sync %s", self._folder())
+            folder = shlex.quote(str(self._folder()))
+            log.info("W&B is offline; when the run has ended, upload all its epochs: wandb sync %s", folder)
 
     @_with_our_errors
     def log(self, metrics: Record, *, step: int) -> None:

@@ -1,4 +1,5 @@
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ WANDB = TrackerSettings(kind="wandb")
 
 
 def test_a_training_that_failed_keeps_its_epochs_and_a_resumed_one_sends_them_again(wandb_home, tiny_config, caplog):
-    folder = RunFolder(str(wandb_home), "run")
+    folder = RunFolder(str(wandb_home / "my runs"), "run")
 
     def fail():
         with open_reporter(folder, tracker=WANDB, profile=False) as reporter:
@@ -43,7 +44,8 @@ def test_a_training_that_failed_keeps_its_epochs_and_a_resumed_one_sends_them_ag
     (resumed,) = offline_runs(folder.local).values()
     assert [row["_step"] for row in resumed["history"]] == [1, 2]
     # so the folder that is named last is the only one to upload
-    (named,) = re.findall(r"wandb sync (\S+)", caplog.text)
+    (command,) = re.findall(r"wandb sync .*", caplog.text)
+    *_, named = shlex.split(command)
     assert [path.suffix for path in Path(named).glob("*.wandb")] == [".wandb"]
 
 

@@ -28,3 +28,9 @@ def angles(*degrees: float) -> np.ndarray:
     """Unit rows (N, 2) at these angles."""
     radians = np.deg2rad(degrees)
     return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
+
+
+def same_lists(first, second):
+    """Asserts equal neighbour lists, bit for bit."""
+    np.testing.assert_array_equal(first.index, second.index)
+    np.testing.assert_array_equal(first.distance, second.distance)

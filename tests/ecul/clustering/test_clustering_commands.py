@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from torch.utils.flop_counter import FlopCounterMode
 
 from ecul.bench import clustering as growth
 from ecul.bench.dense import dense_clustering
 from ecul.clustering.pipeline import cluster
+from ecul.clustering.search import torch_topk
 from ecul.commands import bench_cluster
 from ecul.commands import cluster as cluster_command
 from ecul.errors import ConfigError, DataError, EculError
@@ -127,6 +129,25 @@ def test_dense_version_gives_the_same_labels(preset):
     np.testing.assert_array_equal(labels, cluster(bank, parameters).labels)
     stages = (*growth.STAGES[1:], "filter")  # it does not look for copies
     assert set(seconds) == {stage + kind for stage in stages for kind in ("_seconds", "_cpu_seconds")}
+
+
+def test_the_floor_of_a_search_is_multiplied_where_its_backend_multiplies(monkeypatch):
+    features = growth.simulated(400, 32, "6", 0)[0].features
+    calls = []
+    monkeypatch.setattr(torch_topk, "bare_products", lambda features: calls.append("torch"))
+    monkeypatch.setattr(growth, "propose_blocks", lambda *arguments, **options: calls.append("tiles"))
+    for backend in ("torch", "tiles", "faiss"):
+        growth.floor_seconds(features, backend=backend)
+    assert calls == ["torch", "tiles", "tiles"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_the_bare_products_of_torch_are_of_all_pairs(monkeypatch, precision):
+    monkeypatch.setattr(torch_topk, "BLOCK_ROWS", 64)
+    features = growth.simulated(400, 32, "6", 0)[0].features
+    with FlopCounterMode(display=False) as counter:
+        torch_topk.bare_products(features, "cpu", precision)
+    assert counter.get_total_flops() == 2 * 400 * 400 * 32
 
 
 def test_bench_prints_and_writes(tmp_path, capsys):

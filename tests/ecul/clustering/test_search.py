@@ -20,7 +20,7 @@ from ecul.clustering.search.search import search, search_by
 from ecul.clustering.search.torch_topk import torch_backend
 from ecul.errors import SearchError
 from ecul.types import FeatureBank
-from tests.ecul.clustering.small import angles, parameters
+from tests.ecul.clustering.small import angles, parameters, same_lists
 
 PRESETS = ("kreciprocal", "balanced_neighbours", "camera_aware", "emcc")
 """Presets with lists of different kinds; the others search some of the same."""
@@ -41,11 +41,6 @@ def bank():
 
 def one_list(num_images, depth):
     return NeighborSpec(np.zeros(num_images, np.int32), np.zeros((1, 1), np.int32), depth)
-
-
-def same_lists(first, second):
-    np.testing.assert_array_equal(first.index, second.index)
-    np.testing.assert_array_equal(first.distance, second.distance)
 
 
 def literal_lists(features, spec):
