@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -202,7 +204,10 @@ def make_scheduler(plan: Plan, study: optuna.Study) -> TrialScheduler:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Ray Tune without its own tables, loggers and snapshots: the study holds everything."""
+    """Ray Tune without its own tables, loggers and snapshots: the study holds everything.
+
+    Its handlers of signals outlive it, and would swallow the first Ctrl-C of the confirmation. So they are put back.
+    """
     settings = {
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -214,8 +219,12 @@ def _quiet() -> Iterator[None]:
     before = {name: logging.getLogger(name).level for name in _SILENCED}
     for name, level in _SILENCED.items():
         logging.getLogger(name).setLevel(level)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
     try:
         yield
     finally:
+        if threading.current_thread() is threading.main_thread():  # elsewhere Ray Tune sets none, and nobody may
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)

@@ -110,7 +110,9 @@ def test_a_features_sweep_is_reported_and_tracked(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     arguments = ["--config", write_sweep(), "--storage", str(tmp_path), "--name", "f", "--address", ray_cluster.address]
+    at_ctrl_c = signal.getsignal(signal.SIGINT)
     assert run.main([*arguments, "--tracker", "wandb"]) == 0
+    assert signal.getsignal(signal.SIGINT) is at_ctrl_c  # Ray Tune's own would swallow one in the confirmation
     folder = tmp_path / "f"
     trials = study_of(folder).trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
