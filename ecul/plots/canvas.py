@@ -1,10 +1,12 @@
 """Saves figures without pyplot's global state."""
 
+import math
 from pathlib import Path
 from typing import BinaryIO
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ecul.files import replacing
 
@@ -30,6 +32,22 @@ def legend_below(figure: Figure, *, markerscale: float = 1.0) -> None:
         figure.legend(loc="outside lower center", ncols=columns, **style)
 
 
+def plain_log_ticks(figure: Figure) -> None:
+    """Labels logarithmic axes with few plain numbers. Matplotlib's own labels are formulas, and crowd small pictures.
+
+    Args:
+        figure: with its data.
+    """
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if axis.get_scale() == "log":
+            low, high = sorted(axis.get_view_interval())
+            decades = math.log10(high / low)
+            multiples = (1, 1.5, 2, 3, 5, 7) if decades < 0.5 else (1, 2, 5) if decades < 2 else (1,)
+            axis.set_major_locator(LogLocator(subs=multiples))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
 def save_figure(figure: Figure, out: Path | BinaryIO, *, dots_per_inch: int = 120) -> None:
     """Writes the figure as PNG; a reader of a file sees the old one or the whole new one.
 
@@ -45,5 +63,6 @@ def save_figure(figure: Figure, out: Path | BinaryIO, *, dots_per_inch: int = 12
         with replacing(out) as partial, partial.open("wb") as file:
             save_figure(figure, file, dots_per_inch=dots_per_inch)
         return
+    plain_log_ticks(figure)
     # no Software entry: equal figures give equal bytes whatever the matplotlib version writes there
     FigureCanvasAgg(figure).print_figure(out, format="png", dpi=dots_per_inch, metadata={"Software": None})

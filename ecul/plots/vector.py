@@ -9,6 +9,8 @@ import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from ecul.plots.canvas import plain_log_ticks
+
 _INK = ("#000000", "#222222", "#262626")
 _MUTED = ("#444444", "#555555", "#666666", "#808080")
 _THEME = (
@@ -33,6 +35,7 @@ def svg_text(figure: Figure) -> str:
     """
     buffer = io.BytesIO()
     with vector_style():
+        plain_log_ticks(figure)
         figure.patch.set_visible(False)
         for axes in figure.axes:
             axes.patch.set_visible(False)
