@@ -24,6 +24,8 @@ _MISTAKES = (
     ValueError,
 )
 """What a mistake in code, data or installation raises. A broken connection or full memory raises something else."""
+_INNER = ("_base_exc", "health_check_failure", "controller_failure")
+"""Where Train's UserExceptionWithTraceback, WorkerHealthCheckFailedError and ControllerError keep what they wrap."""
 _MOST_STUCK = 10
 
 
@@ -33,8 +35,7 @@ def cause_of(error: BaseException) -> BaseException:
         if isinstance(error, ray.exceptions.RayTaskError):
             inner = error.cause
         else:
-            # Train's UserExceptionWithTraceback, and its WorkerHealthCheckFailedError
-            inner = getattr(error, "_base_exc", None) or getattr(error, "health_check_failure", None)
+            inner = next((found for name in _INNER if (found := getattr(error, name, None)) is not None), None)
         if not isinstance(inner, BaseException):
             return error
         error = inner

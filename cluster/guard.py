@@ -100,8 +100,8 @@ class RunGuard(ControllerCallback, WorkerGroupCallback, ReportCallback):
             if isinstance(error.controller_failure, WorkerGroupStartupTimeoutError):
                 return
             failures: dict[int, Exception] = {}
-            record_event(self._folder, "start_failed", error=describe(error.controller_failure))
-            last = f"workers could not start ({describe(error.controller_failure)})"
+            record_event(self._folder, "start_failed", error=describe(error))
+            last = f"workers could not start ({describe(error)})"
         else:
             failures = dict(sorted(getattr(error, "worker_failures", {}).items()))
             self._record(failures)

@@ -25,7 +25,6 @@ from cluster.task_resources import (
     resolved,
     task_options,
     task_threads,
-    use_threads,
 )
 from ecul.errors import EculError, TrainingError
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
@@ -48,7 +47,6 @@ def cluster_bank(
         config: resources of the task.
     """
     hide_gpus(config)
-    use_threads(task_threads(config))
     from ecul.clustering.pipeline import cluster_epoch
 
     start = time.perf_counter()
@@ -62,7 +60,6 @@ def cluster_bank(
 def import_engine(config: ClusteringTaskConfig) -> None:
     """Imports the clustering, which takes seconds, before the first clustering needs it. Runs in a task."""
     hide_gpus(config)
-    use_threads(task_threads(config))
     import ecul.clustering.pipeline  # noqa: F401
 
 

@@ -1,6 +1,5 @@
 """CPUs, GPUs and threads of the clustering tasks."""
 
-import os
 from typing import Any
 
 import ray
@@ -21,14 +20,6 @@ def task_threads(config: ClusteringTaskConfig) -> int | None:
     if config.num_threads is not None:
         return config.num_threads
     return None if config.borrow else max(1, int(config.num_cpus))
-
-
-def use_threads(num_threads: int | None) -> None:
-    """Sets torch's number of threads. The clustering's own kernels take theirs as an argument instead."""
-    import torch
-
-    # Ray starts its processes with OMP_NUM_THREADS=1, so without this call torch would use one thread.
-    torch.set_num_threads(num_threads or len(os.sched_getaffinity(0)))
 
 
 def resolved(config: ClusteringTaskConfig) -> ClusteringTaskConfig:

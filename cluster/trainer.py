@@ -14,7 +14,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from cluster.capacity import check_batch
 from cluster.config import ClusterConfig, with_clustering_threads
-from cluster.failures import FailureBudget, cause_of, describe, is_lost
+from cluster.failures import FailureBudget, cause_of, describe, is_lost, is_mistake
 from cluster.groups import remove_groups
 from cluster.guard import RunGuard
 from cluster.paths import with_absolute_paths
@@ -121,19 +121,20 @@ def worker_settings(
 def run(trainer: TorchTrainer) -> FitResult:
     """Trains to the end and returns rank 0's result.
 
-    A loss of the process of Train's controller, perhaps to the memory killer, is one of `max_failures`: another one
-    goes on from the newest checkpoint.
+    A controller of Train that is lost, perhaps to the memory killer, or that fails without a mistake, as where another
+    process takes the port it has just found free, is one of `max_failures`: another one goes on from the newest
+    checkpoint.
 
     Raises:
         EculError: what the training itself raised, or processes that were lost too often.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the workers are free.
     """
-    losses = _ControllerLosses(trainer.train_loop_config or {})
+    losses = _ControllerFailures(trainer.train_loop_config or {})
     while True:
         try:
             remove_groups(losses.folder)
             return _fit(trainer)
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, ray.train.ControllerError) as error:
             if isinstance(error, ray.exceptions.TaskCancelledError):
                 raise
             losses.count(error)
@@ -145,15 +146,18 @@ def _fit(trainer: TorchTrainer) -> FitResult:
     Raises:
         EculError: as `run`.
         RayError: the controller itself was lost.
+        ControllerError: it failed, and another one may not.
     """
     try:
         with _interruptible():
             result = trainer.fit().return_value
     except ray.train.ControllerError as error:
-        cause = cause_of(error.controller_failure)
+        cause = cause_of(error)
         if isinstance(cause, EculError):
             raise cause from None
-        raise TrainingError(f"Ray Train gave up: {describe(cause)}") from error
+        if is_mistake(cause):
+            raise TrainingError(f"Ray Train gave up: {describe(cause)}") from error
+        raise
     except ray.train.TrainingFailedError as error:
         failures = error.worker_failures if isinstance(error, ray.train.WorkerGroupError) else {}
         text = "; ".join(f"rank {rank}: {describe(cause)}" for rank, cause in failures.items())
@@ -163,8 +167,8 @@ def _fit(trainer: TorchTrainer) -> FitResult:
     return result
 
 
-class _ControllerLosses:
-    """How often the controller of a run was lost since the newest checkpoint came.
+class _ControllerFailures:
+    """How often the controller of a run was lost or failed since the newest checkpoint came.
 
     Attributes:
         folder: of the run.
@@ -176,23 +180,24 @@ class _ControllerLosses:
         self._budget = FailureBudget(self._most)
         self._budget.progress(self.folder.newest_epoch)
 
-    def count(self, error: ray.exceptions.RayError) -> None:
+    def count(self, error: Exception) -> None:
         """Prepares the next controller.
 
         Raises:
             TrainingError: there were too many, or the error is another one.
         """
-        if not is_lost(error):
+        if isinstance(error, ray.train.ControllerError):
+            event, said = "controller_failed", f"Train's controller failed ({describe(error)})"
+        elif is_lost(error):
+            event, said = "controller_lost", f"the process of Train's controller was lost ({describe(error)})"
+        else:
             raise TrainingError(f"Ray Train gave up: {describe(error)}") from error
-        record_event(self.folder, "controller_lost", error=describe(error))
+        record_event(self.folder, event, error=describe(error))
         self._budget.progress(self.folder.newest_epoch)
         if not self._budget.spend():
             remove_groups(self.folder)
-            raise TrainingError(
-                f"{self._budget} (max_failures={self._most}); the last: the process of Train's controller was lost "
-                f"({describe(error)})"
-            ) from error
-        log.warning("the process of Train's controller was lost; the training goes on from the newest checkpoint")
+            raise TrainingError(f"{self._budget} (max_failures={self._most}); the last: {said}") from error
+        log.warning("%s; the training goes on from the newest checkpoint", said)
         self.folder.drop_broken_snapshot()  # it may have been about to write it
 
 

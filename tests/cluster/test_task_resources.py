@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -88,3 +90,22 @@ def test_an_error_is_described_by_its_kind_and_first_line():
     assert describe(ValueError("\n one \n two")) == "ValueError: one"
     assert describe(KeyError()) == "KeyError"
     assert len(describe(OSError("x" * 1000))) == len("OSError: ") + 200
+
+
+def test_a_clustering_on_cpus_waits_for_no_torch():
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from cluster.config import ClusteringTaskConfig\n"
+        "from cluster.remote_clustering import cluster_bank\n"
+        "from ecul.settings import clustering_parameters\n"
+        "from ecul.types import ClusteringRequest, FeatureBank\n"
+        "bank = FeatureBank(np.eye(40, 8, dtype=np.float32) + np.eye(40, 8, -8, np.float32) + np.float32(1),\n"
+        "                   np.arange(40, dtype=np.int32) % 2, np.arange(40, dtype=np.int32) % 4)\n"
+        "bank.features[:] /= np.linalg.norm(bank.features, axis=1, keepdims=True)\n"
+        "request = ClusteringRequest(clustering_parameters('emcc', {'k1': 6, 'k2': 3, 'k3': 6}))\n"
+        "cluster_bank(bank, request, ClusteringTaskConfig(borrow=False))\n"
+        "sys.exit('torch' in sys.modules and 'torch was imported')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

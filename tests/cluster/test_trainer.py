@@ -4,9 +4,11 @@ from typing import Any, cast
 
 import pytest
 import ray.exceptions
+import ray.train
 import torch
 import torch.distributed as dist
 from ray.train.torch import TorchTrainer
+from torch.distributed import DistNetworkError
 
 from cluster.config import load_cluster_config
 from cluster.storage import EVENTS_FILE, SNAPSHOT_FILE
@@ -75,6 +77,19 @@ def test_a_lost_controller_is_replaced_while_there_is_progress(tmp_path: Path):
     assert [event["event"] for event in told] == ["controller_lost"] * 3
     with pytest.raises(TrainingError, match=r"2 attempts in a row failed .*\(max_failures=1\); the last: the process"):
         lost_and_found(tmp_path / "run", [3, 3, done])
+
+
+def test_a_controller_that_fails_without_a_mistake_is_replaced(tmp_path: Path):
+    taken = ray.train.ControllerError(DistNetworkError("the port is in use: EADDRINUSE"))
+    done = FitResult(epoch=3, retrieval=(), record={})
+    assert lost_and_found(tmp_path / "run", [taken, done]) is done
+    (told,) = [json.loads(line) for line in (tmp_path / "run" / EVENTS_FILE).read_text().splitlines()]
+    assert (told["event"], told["error"]) == ("controller_failed", "DistNetworkError: the port is in use: EADDRINUSE")
+    with pytest.raises(TrainingError, match=r"the last: Train's controller failed \(DistNetworkError"):
+        lost_and_found(tmp_path / "other", [taken, taken, done])
+    for mistake, text in ((KeyError("k"), "^Ray Train gave up: KeyError"), (TrainingError("no room"), "^no room$")):
+        with pytest.raises(TrainingError, match=text):
+            lost_and_found(tmp_path / "third", [ray.train.ControllerError(mistake), done])
 
 
 def test_another_error_of_ray_is_one_line(tmp_path: Path):

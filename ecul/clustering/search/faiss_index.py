@@ -9,6 +9,7 @@ import numpy as np
 from ecul.clustering.search.arithmetic import FLOAT32, TF32, Arithmetic
 from ecul.clustering.search.exact import Proposals
 from ecul.clustering.search.lists import NeighborSpec, TargetSet, target_sets
+from ecul.clustering.sparse import default_threads
 from ecul.types import FloatArray
 
 
@@ -39,7 +40,7 @@ def faiss_backend(
 @contextlib.contextmanager
 def _threads(faiss: Any, num_threads: int | None) -> Iterator[None]:
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(num_threads or before)
+    faiss.omp_set_num_threads(default_threads(num_threads))
     try:
         yield
     finally:

@@ -109,7 +109,7 @@ def _backend(features: FloatArray, backend: SearchBackend, num_threads: int | No
     if proposed_by_torch(features, backend):
         from ecul.clustering.search.torch_topk import torch_backend
 
-        return torch_backend()
+        return torch_backend(num_threads=num_threads)
     if backend not in ("auto", "tiles"):
         raise ValueError(f"got backend {backend!r}; choose auto, tiles, faiss or torch")
 

@@ -10,6 +10,7 @@ from ecul.clustering.search.arithmetic import BF16, FLOAT32, TF32, Arithmetic
 from ecul.clustering.search.exact import Proposals
 from ecul.clustering.search.faiss_index import empty_proposals, enter_best
 from ecul.clustering.search.lists import NeighborSpec, target_sets
+from ecul.clustering.sparse import default_threads
 from ecul.types import FloatArray
 
 BLOCK_ROWS = 4096
@@ -20,7 +21,7 @@ PRECISIONS = {arithmetic.name: arithmetic for arithmetic in (FLOAT32, TF32, BF16
 
 
 def torch_backend(
-    device: str | None = None, precision: str | None = None
+    device: str | None = None, precision: str | None = None, *, num_threads: int | None = None
 ) -> tuple[Callable[[FloatArray, Sequence[NeighborSpec]], list[Proposals]], Arithmetic]:
     """The proposing function and what it computes in.
 
@@ -28,12 +29,13 @@ def torch_backend(
         device: where to compute; None for CUDA where there is one, else the CPU.
         precision: `float32`, `tf32` or `bf16`; None for tf32 on CUDA, whose tensor cores multiply it, and float32 on a
             CPU, which only emulates tf32.
+        num_threads: threads to use on a CPU; None for all processors.
     """
     place, arithmetic = _chosen(device, precision)
 
     def propose(features: FloatArray, specs: Sequence[NeighborSpec]) -> list[Proposals]:
         bank = _prepared(torch.from_numpy(features).to(place), arithmetic)  # crosses the bus once
-        with _precision(arithmetic, place):
+        with _precision(arithmetic, place), _threads(num_threads):
             return [_proposals(bank, spec, arithmetic.spare) for spec in specs]
 
     return propose, arithmetic
@@ -87,6 +89,16 @@ def _precision(arithmetic: Arithmetic, device: torch.device) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(before)
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
+
+
+@contextlib.contextmanager
+def _threads(num_threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(default_threads(num_threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _proposals(bank: Tensor, spec: NeighborSpec, spare: int) -> Proposals:

@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import faiss
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ from ecul.clustering.search import tiled
 from ecul.clustering.search.arithmetic import BF16, FLOAT32, FLOAT64, TF32
 from ecul.clustering.search.blocks import decide_block, join_blocks, propose_pair
 from ecul.clustering.search.exact import as_float, fixed_point, pair_distance
-from ecul.clustering.search.faiss_index import faiss_backend
+from ecul.clustering.search.faiss_index import empty_proposals, faiss_backend
 from ecul.clustering.search.lists import NeighborSpec, join_specs
 from ecul.clustering.search.search import search, search_by
 from ecul.clustering.search.torch_topk import torch_backend
@@ -125,6 +127,29 @@ def test_every_backend_gives_the_same_bits(bank, preset, backend):
     same_lists(lists[0], search(bank.features, [spec], backend="tiles")[0][0])
     assert 0 < report.observed_error <= report.error
     assert report.rows == len(bank)
+
+
+@pytest.mark.parametrize(
+    ("backend", "module", "threads_of"),
+    [
+        ("torch", "ecul.clustering.search.torch_topk", torch.get_num_threads),
+        ("faiss", "ecul.clustering.search.faiss_index", faiss.omp_get_max_threads),
+    ],
+)
+def test_a_backend_computes_with_the_threads_it_is_given_and_gives_them_back(
+    bank, backend, module, threads_of, monkeypatch
+):
+    found = []
+
+    def counting(*arguments):
+        found.append(threads_of())
+        return empty_proposals(*arguments)
+
+    monkeypatch.setattr(f"{module}.empty_proposals", counting)
+    before = threads_of()
+    search(bank.features, [spec_of(bank, "emcc")], backend=backend, num_threads=3)
+    assert found == [3]
+    assert threads_of() == before
 
 
 @pytest.mark.gpu
