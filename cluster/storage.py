@@ -4,6 +4,8 @@ import json
 import logging
 import shutil
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,21 +87,25 @@ class RunFolder:
 
     def read(self, name: str) -> bytes | None:
         """Returns the content of a file, or None if it does not exist."""
-        if not self.exists(name):
+        try:
+            with self.filesystem.open_input_stream(self._join(name)) as stream:
+                return stream.read()
+        except FileNotFoundError:
             return None
-        with self.filesystem.open_input_stream(self._join(name)) as stream:
-            return stream.read()
 
     def write(self, name: str, content: bytes) -> None:
         """Replaces a file; in one step if the storage can rename. Missing folders above it are made."""
         target = self._join(name)
-        self.filesystem.create_dir(target.rpartition("/")[0], recursive=True)
         # a name of its own: several processes may write the same file at once
         partial = target if self.local is None else f"{target}.{uuid.uuid4().hex}.partial"
-        with self.filesystem.open_output_stream(partial) as stream:
-            stream.write(content)
-        if partial != target:
-            self.filesystem.move(partial, target)
+
+        def write() -> None:
+            with self.filesystem.open_output_stream(partial) as stream:
+                stream.write(content)
+            if partial != target:
+                self.filesystem.move(partial, target)
+
+        self._in_folder_of(target, write)
 
     def create(self, name: str, content: bytes) -> None:
         """Writes a file that must not exist yet; of several processes that try, one succeeds.
@@ -109,15 +115,28 @@ class RunFolder:
             NotImplementedError: the storage has no such operation.
         """
         path = self._join(name)
-        self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
         handler = getattr(self.filesystem, "handler", None)
-        if self.local is not None:
-            with open(path, "xb") as file:
-                file.write(content)
-        elif isinstance(handler, arrow_fs.FSSpecHandler) and _creates_exclusively(handler.fs):
-            handler.fs.pipe_file(path, content, mode="create")
-        else:
-            raise NotImplementedError(f"{self.uri}: no exclusive creation")
+
+        def create() -> None:
+            if self.local is not None:
+                with open(path, "xb") as file:
+                    file.write(content)
+            elif isinstance(handler, arrow_fs.FSSpecHandler) and _creates_exclusively(handler.fs):
+                handler.fs.pipe_file(path, content, mode="create")
+            else:
+                raise NotImplementedError(f"{self.uri}: no exclusive creation")
+
+        self._in_folder_of(path, create)
+
+    def _in_folder_of(self, path: str, write: Callable[[], None]) -> None:
+        """Makes a file's folder and writes, again where another process has removed the folder, empty, in between."""
+        for tries_left in reversed(range(10)):
+            self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+            try:
+                return write()
+            except FileNotFoundError:
+                if not tries_left:
+                    raise
 
     def remove_partials(self) -> None:
         """Removes what writers that were killed left half written; only a local folder has such files."""
@@ -128,16 +147,22 @@ class RunFolder:
     def remove(self, *names: str) -> None:
         """Removes files of one sub-folder, then that and the folder itself where they are empty."""
         for name in names:
-            if self.exists(name):
+            with suppress(FileNotFoundError):
                 self.filesystem.delete_file(self._join(name))
         for folder in (names[0].rpartition("/")[0], ""):
-            if self.exists(folder) and not self.names(folder):
+            if self.local is not None:
+                with suppress(OSError):  # another process has written into it, or removed it
+                    (self.local / folder).rmdir()
+            elif self.exists(folder) and not self.names(folder):
                 self.filesystem.delete_dir(self._join(folder))
 
     def names(self, folder: str = "") -> list[str]:
         """Names of what lies directly in a sub-folder, which may be missing, or in the folder itself."""
         selector = arrow_fs.FileSelector(self._join(folder), allow_not_found=True)
-        return [info.base_name for info in self.filesystem.get_file_info(selector)]
+        try:
+            return [info.base_name for info in self.filesystem.get_file_info(selector)]
+        except FileNotFoundError:  # it was missing, but another process made it before pyarrow looked why
+            return []
 
     def append(self, name: str, text: str) -> None:
         """Adds text to the end of a file; on storage that cannot append, the whole file is written again."""

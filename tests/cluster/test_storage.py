@@ -1,4 +1,5 @@
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,31 @@ def test_checkpoints_are_listed_oldest_first(tmp_path: Path):
     for epoch in (10, 2, 9):
         (tmp_path / f"run/checkpoints/epoch_{epoch:04d}").mkdir(parents=True)
     assert folder.checkpoint_names() == ["epoch_0002", "epoch_0009", "epoch_0010"]
+
+
+def test_processes_that_make_and_remove_a_folder_at_once_disturb_nobody(tmp_path: Path):
+    folder, done, errors = RunFolder(str(tmp_path), "run"), threading.Event(), list[Exception]()
+
+    def come_and_go(name: str) -> None:
+        try:
+            while not done.is_set():
+                folder.write(f"claims/{name}", b"written")
+                assert folder.read(f"claims/{name}") == b"written"
+                folder.remove(f"claims/{name}")
+                folder.create(f"claims/{name}", b"created")
+                assert folder.read(f"claims/{name}") == b"created"
+                folder.remove(f"claims/{name}")
+        except Exception as error:
+            errors.append(error)
+
+    others = [threading.Thread(target=come_and_go, args=(name,)) for name in ("one", "two")]
+    for other in others:
+        other.start()
+    try:
+        for _ in range(1000):
+            assert {name.partition(".")[0] for name in folder.names("claims")} <= {"one", "two"}
+    finally:
+        done.set()
+        for other in others:
+            other.join()
+    assert not errors

@@ -1,7 +1,7 @@
 """One Ray cluster for all of these tests, started at the first that needs it, and the runs that they compare with.
 
-Most of a small training over Ray is the start of processes, during which a second core is idle. So undisturbed runs are
-trained once, side by side, and every test that compares with them shares them.
+Most of a small training over Ray is the start of processes. So there is one undisturbed training over Ray, and what the
+others are compared with is trained without it.
 """
 
 import importlib.util
@@ -23,7 +23,8 @@ from ecul.config import Config
 from ecul.engine.checkpoints import LocalStore
 from ecul.engine.fit import fit
 from ecul.engine.run_directory import RunDirectory
-from tests.with_ray.runs import InBackground, SmallCluster, free_port, mark_tests, train
+from tests.ecul.engine.fit_ranks import fit_in_ranks
+from tests.with_ray.runs import SmallCluster, free_port, mark_tests, train
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -124,20 +125,15 @@ def undisturbed(
     ray_cluster: SmallCluster,
     small: Callable[..., ClusterConfig],
     frozen_config: Config,
-    own_statistics: Config,
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[int | str, Path]:
-    """Trainings over Ray with nothing that happens to them.
+) -> Path:
+    """The same training with two workers, over Ray with nothing that happens to it."""
+    return train(frozen_config, small({"num_workers": 2}), tmp_path_factory.mktemp("undisturbed"), "undisturbed")
 
-    The same training with one and with four workers, and as `own` two workers with statistics of their own.
-    """
-    storage = tmp_path_factory.mktemp("undisturbed")
 
-    def of(name: int | str) -> Callable[[], Path]:
-        config, num_workers = (own_statistics, 2) if isinstance(name, str) else (frozen_config, name)
-        cluster = small({"num_workers": num_workers})
-        return lambda: train(config, cluster, storage, f"run{name}")
-
-    started = {name: InBackground(of(name)) for name in (1, 4, "own")}
-    folders = {name: training.result(300) for name, training in started.items()}
-    return folders
+@pytest.fixture(scope="session")
+def own_ranks(own_statistics: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The training with statistics of their own as two ranks without Ray."""
+    folder = tmp_path_factory.mktemp("own")
+    fit_in_ranks(own_statistics, folder / "run", num_ranks=2)
+    return folder / "run"

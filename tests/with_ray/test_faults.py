@@ -37,7 +37,11 @@ def disturbed(config: Config, cluster: ClusterConfig, storage: Path, *laid: Call
 
 
 def test_a_worker_that_dies_in_a_step_is_replaced(
-    small: Callable[..., ClusterConfig], own_statistics: Config, undisturbed: dict[int | str, Path], tmp_path: Path
+    ray_cluster: SmallCluster,
+    small: Callable[..., ClusterConfig],
+    own_statistics: Config,
+    own_ranks: Path,
+    tmp_path: Path,
 ):
     marker = tmp_path / "died"
     # another place each time; a failure prints it
@@ -45,7 +49,7 @@ def test_a_worker_that_dies_in_a_step_is_replaced(
     print(f"rank 1 dies before step {step} of epoch {epoch}")
     laid = faults.die_in_step(marker, rank=1, epoch=epoch, step=step)
     folder = disturbed(own_statistics, small({"num_workers": 2}), tmp_path, laid)
-    assert_same_run(folder, undisturbed["own"])
+    assert_same_run(folder, own_ranks)
     told = events(folder)
     assert [event["event"] for event in told if event["event"] != "worker_failed"] == [
         "training",

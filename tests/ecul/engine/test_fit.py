@@ -1,6 +1,3 @@
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,8 +15,8 @@ from ecul.engine.fit import fit
 from ecul.engine.run_directory import RunDirectory, read_records
 from ecul.engine.session import open_data
 from ecul.errors import ConfigError, TrainingError
-from ecul.settings import config_tree
 from ecul.types import ClusteringRequest, ClusteringResult, FeatureBank
+from tests.ecul.engine.fit_ranks import fit_in_ranks
 
 Build = Callable[..., Config]
 
@@ -115,12 +112,8 @@ def test_three_stages_with_all_parts_are_resumed_as_if_they_had_not_stopped(tiny
 
 def test_three_stages_with_all_parts_do_not_depend_on_the_number_of_ranks(tiny_config: Build, tmp_path: Path):
     config = tiny_config({**THREE_STAGES, "model.batch_norm": "frozen"})
-    (tmp_path / "config.json").write_text(json.dumps(config_tree(config)))
-    arguments = [sys.executable, "-m", "tests.ecul.engine.fit_ranks"]
-    shared = ["2", str(tmp_path / "store"), str(tmp_path / "config.json"), str(tmp_path / "two")]
-    ranks = [subprocess.Popen([*arguments, rank, *shared], cwd=Path(__file__).parents[3]) for rank in ("0", "1")]
+    fit_in_ranks(config, tmp_path / "two", num_ranks=2)
     train(config, tmp_path / "one")
-    assert [rank.wait(200) for rank in ranks] == [0, 0]
     for one, two in zip(read_records(tmp_path / "one"), read_records(tmp_path / "two"), strict=True):
         assert set(one) <= set(two)
         for name in one:
