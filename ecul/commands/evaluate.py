@@ -21,6 +21,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("source", metavar="RUN|CHECKPOINT", help="a run directory or a checkpoint file")
     parser.add_argument("--data", metavar="DIR", help="dataset folder (default: the one of the run)")
     parser.add_argument("--protocol", action="append", default=[], help="default: all of the layout; may be repeated")
+    parser.add_argument("--split", choices=["test", "validation"], help="people to evaluate on (default: as the run)")
     parser.add_argument("--gallery-rule", choices=get_args(GalleryRule), help="SYSU-MM01's gallery draws")
     parser.add_argument("--trial", type=int, metavar="T", help="RegDB's trial; must be the one trained on")
     parser.add_argument("--device", choices=get_args(Device), default="auto")
@@ -73,6 +74,7 @@ def _changes(args: argparse.Namespace, trained: "Config") -> dict[str, object]:
 
     changes: dict[str, object] = {"data.root": args.data, "runtime.device": args.device}
     changes |= {"evaluation.protocols": args.protocol, "evaluation.gallery_rule": args.gallery_rule}
+    changes["evaluation.split"] = args.split
     changes = {path: value for path, value in changes.items() if value}
     if args.data:
         # other data may have another layout: what the run was told to measure counts only where it belongs to that

@@ -98,6 +98,9 @@ def test_another_protocol_can_be_asked_for(run: Path, capsys: pytest.CaptureFixt
     assert "sysu_indoor_multi" in capsys.readouterr().out
     assert main(["evaluate", str(run), "--protocol", "sysu_outdoor"]) == 2
     assert main(["evaluate", str(run), "--trial", "2"]) == 2
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--split", "validation"]) == 2  # it held no people out
+    assert "needs data.hold_out_validation=true" in capsys.readouterr().err
 
 
 def test_other_data_are_measured_by_the_protocols_of_their_own_layout(
