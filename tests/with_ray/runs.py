@@ -36,12 +36,11 @@ T = TypeVar("T")
 _CHANGING = ("seconds", "images_per_second", "task/", "gpu_memory")
 
 
-def mark_tests(items: list[pytest.Item], folder: Path, *marks: pytest.MarkDecorator) -> None:
+def mark_tests(items: list[pytest.Item], folder: Path, mark: pytest.MarkDecorator) -> None:
     """Marks the tests of a folder, and passes over warnings that Ray's own code raises in them."""
     for item in items:
         if item.path.is_relative_to(folder):
-            for mark in marks:
-                item.add_marker(mark)
+            item.add_marker(mark)
             for text in _THIRD_PARTY:
                 item.add_marker(pytest.mark.filterwarnings(text))
 
