@@ -29,7 +29,7 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest
 
 docs: install
 	$(BIN)/python docs/configuration.py

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from xdist.scheduler import LoadScopeScheduling
 
 from cluster.environment import prepare
 from ecul.config import Config
@@ -27,19 +26,6 @@ torch.set_num_threads(1)
 
 # A shell starts its background jobs with this signal ignored, and what we start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class OneProcessForRay(LoadScopeScheduling):
-    """The tests with Ray share a cluster, so one process runs them all; the other tests go to any."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "ray" if nodeid.startswith("tests/with_ray/") else nodeid
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneProcessForRay:
-    """Called where there are several processes (`--numprocesses`)."""
-    return OneProcessForRay(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

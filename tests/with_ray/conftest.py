@@ -30,8 +30,6 @@ from tests.with_ray.runs import SmallCluster, free_port, mark_tests, train
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks these tests, and passes over warnings that Ray's own code raises."""
     mark_tests(items, Path(__file__).parent, pytest.mark.ray)
-    if "PYTEST_XDIST_WORKER" in os.environ:  # the longest part first, so that the other process does not wait for it
-        items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
 @pytest.fixture(autouse=True)
