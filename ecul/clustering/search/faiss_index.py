@@ -31,20 +31,27 @@ def faiss_backend(
     arithmetic = TF32 if faiss.get_num_gpus() else FLOAT32
 
     def propose(features: FloatArray, specs: Sequence[NeighborSpec]) -> list[Proposals]:
-        with _threads(faiss, num_threads):
+        with library_threads(faiss.omp_get_max_threads, faiss.omp_set_num_threads, num_threads):
             return [_proposals(faiss, features, spec, arithmetic.spare) for spec in specs]
 
     return propose, arithmetic
 
 
 @contextlib.contextmanager
-def _threads(faiss: Any, num_threads: int | None) -> Iterator[None]:
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(default_threads(num_threads))
+def library_threads(get: Callable[[], int], use: Callable[[int], None], num_threads: int | None) -> Iterator[None]:
+    """Gives a library some threads while the block runs, and then those that it had before.
+
+    Args:
+        get: returns its number of threads.
+        use: sets it.
+        num_threads: threads to use; None for all processors.
+    """
+    before = get()
+    use(default_threads(num_threads))
     try:
         yield
     finally:
-        faiss.omp_set_num_threads(before)
+        use(before)
 
 
 def _proposals(faiss: Any, features: FloatArray, spec: NeighborSpec, spare: int) -> Proposals:

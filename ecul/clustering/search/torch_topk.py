@@ -8,9 +8,8 @@ from torch import Tensor
 
 from ecul.clustering.search.arithmetic import BF16, FLOAT32, TF32, Arithmetic
 from ecul.clustering.search.exact import Proposals
-from ecul.clustering.search.faiss_index import empty_proposals, enter_best
+from ecul.clustering.search.faiss_index import empty_proposals, enter_best, library_threads
 from ecul.clustering.search.lists import NeighborSpec, target_sets
-from ecul.clustering.sparse import default_threads
 from ecul.types import FloatArray
 
 BLOCK_ROWS = 4096
@@ -35,7 +34,8 @@ def torch_backend(
 
     def propose(features: FloatArray, specs: Sequence[NeighborSpec]) -> list[Proposals]:
         bank = _prepared(torch.from_numpy(features).to(place), arithmetic)  # crosses the bus once
-        with _precision(arithmetic, place), _threads(num_threads):
+        threads = library_threads(torch.get_num_threads, torch.set_num_threads, num_threads)
+        with _precision(arithmetic, place), threads:
             return [_proposals(bank, spec, arithmetic.spare) for spec in specs]
 
     return propose, arithmetic
@@ -89,16 +89,6 @@ def _precision(arithmetic: Arithmetic, device: torch.device) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(before)
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
-
-
-@contextlib.contextmanager
-def _threads(num_threads: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(default_threads(num_threads))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _proposals(bank: Tensor, spec: NeighborSpec, spare: int) -> Proposals:
