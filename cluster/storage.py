@@ -131,8 +131,9 @@ class RunFolder:
     def _in_folder_of(self, path: str, write: Callable[[], None]) -> None:
         """Makes a file's folder and writes, again where another process has removed the folder, empty, in between."""
         for tries_left in reversed(range(10)):
-            self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
             try:
+                with suppress(FileExistsError):  # it was there, but no longer when pyarrow looked what it is
+                    self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
                 return write()
             except FileNotFoundError:
                 if not tries_left:
@@ -169,9 +170,13 @@ class RunFolder:
         if self.local is None:
             self.write(name, (self.read(name) or b"") + text.encode())
             return
-        self.local.mkdir(parents=True, exist_ok=True)
-        with (self.local / name).open("ab") as file:
-            file.write(text.encode())
+        path = self._join(name)
+
+        def append() -> None:
+            with open(path, "ab") as file:
+                file.write(text.encode())
+
+        self._in_folder_of(path, append)
 
     def read_json(self, name: str) -> Any | None:
         """Returns a file's JSON, or None if it does not exist."""

@@ -108,6 +108,9 @@ def test_processes_that_make_and_remove_a_folder_at_once_disturb_nobody(tmp_path
                 folder.create(f"claims/{name}", b"created")
                 assert folder.read(f"claims/{name}") == b"created"
                 folder.remove(f"claims/{name}")
+                folder.append(f"claims/{name}", "appended")
+                assert folder.read(f"claims/{name}") == b"appended"
+                folder.remove(f"claims/{name}")
         except Exception as error:
             errors.append(error)
 
