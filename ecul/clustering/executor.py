@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -63,6 +64,23 @@ def timed(function: Callable[..., Any], *inputs: Any) -> tuple[Any, float, float
     return result, time.perf_counter() - start, time.process_time() - cpu_start
 
 
+def read_only(value: Any) -> Any:
+    """The value with read-only views of its arrays, as functions in other processes get it.
+
+    What is compiled for the one is then compiled for the other too: for numba, arrays that cannot be written are of
+    another type.
+    """
+    if isinstance(value, np.ndarray):
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    if isinstance(value, list | tuple):
+        return type(value)(map(read_only, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: read_only(getattr(value, field.name)) for field in fields(value)})
+    return value
+
+
 class InProcess:
     """Runs everything at once, here; handles are the values themselves."""
 
@@ -77,7 +95,7 @@ class InProcess:
     def submit(self, stage: str, function: Callable[..., Any], *inputs: Any, num_returns: int = 1) -> Any:
         """What the function returns."""
         with Progress(f"clustering, {stage}"):
-            result, seconds, cpu_seconds = timed(function, *inputs)
+            result, seconds, cpu_seconds = timed(function, *map(read_only, inputs))
         self._seconds.add(stage, seconds, cpu_seconds)
         return result
 

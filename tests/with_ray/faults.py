@@ -54,22 +54,13 @@ def die_in_step(marker: Path, *, rank: int, epoch: int, step: int) -> Callable[[
     return lay
 
 
-def fail_in_step(marker: Path, error: Exception, *, epoch: int) -> Callable[[], None]:
-    """Each worker raises at an epoch's first step, each time."""
+def fail(marker: Path, error: Exception) -> Callable[[], None]:
+    """Each worker raises, each time."""
 
     def lay() -> None:
-        from ecul.engine import loop
-
-        original = loop.take_step
-
-        def step_or_error(session: Any, optimizer: Any, batch: Any, memories: Any, key: Any, *rest: Any) -> Any:
-            if key[1] == epoch:
-                with marker.open("a") as file:
-                    file.write("x")
-                raise error
-            return original(session, optimizer, batch, memories, key, *rest)
-
-        loop.take_step = step_or_error
+        with marker.open("a") as file:
+            file.write("x")
+        raise error
 
     return lay
 

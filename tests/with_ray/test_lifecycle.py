@@ -16,6 +16,7 @@ from ray.util.state import list_actors
 from cluster.config import ClusterConfig
 from cluster.guard import RunGuard
 from cluster.storage import RunFolder
+from cluster.train import main
 from cluster.trainer import build_trainer, run
 from ecul.config import Config
 from ecul.errors import TrainingError
@@ -60,7 +61,7 @@ def kill_controller(folder: Path) -> int:
 
 
 def test_a_living_run_keeps_its_name_and_sigterm_says_how_to_go_on(
-    ray_cluster: SmallCluster, frozen_config: Config, tmp_path: Path
+    ray_cluster: SmallCluster, frozen_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
     (tmp_path / "config.json").write_text(json.dumps(config_tree(frozen_config)))
     new = ["--config", str(tmp_path / "config.json"), "--cpu", "--storage", str(tmp_path), "--name", "run"]
@@ -71,9 +72,8 @@ def test_a_living_run_keeps_its_name_and_sigterm_says_how_to_go_on(
         wait_for_epoch(2, folder, first)
     reached = kill_controller(folder)
     wait_for_epoch(reached + 1, folder, first)  # the command has started another one by itself
-    second = command(ray_cluster, "--resume", "run", "--storage", str(tmp_path))
-    _, refused = second.communicate(timeout=120)
-    assert second.returncode == 2
+    assert main(["--address", ray_cluster.address, "--resume", "run", "--storage", str(tmp_path)]) == 2
+    refused = capsys.readouterr().err
     assert f"is being trained by process {first.pid} on " in refused
     assert len(refused.splitlines()) == 1
 
@@ -94,9 +94,7 @@ def test_a_living_run_keeps_its_name_and_sigterm_says_how_to_go_on(
         time.sleep(0.2)
 
     shorter = ["--set", "stages.united=1", "--set", "evaluation.every=0"]  # nothing is left to train
-    again = command(ray_cluster, *new, *shorter, "--resume-or-start")
-    _, printed = again.communicate(timeout=240)
-    assert again.returncode == 0, printed
+    assert main(["--address", ray_cluster.address, *new, *shorter, "--resume-or-start"]) == 0, capsys.readouterr()
     assert events(folder)[-1]["event"] == "finished"
     assert json.loads((folder / "claims" / "000002.beat").read_text())["released"]
 
@@ -131,7 +129,7 @@ def test_an_error_that_comes_back_at_once_ends_the_run_whatever_the_budget(
     trainer = build_trainer(frozen_config, small({"max_failures": -1}), name="run", storage=str(tmp_path))
     marker = tmp_path / "tried"
     error = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of 23 GiB")
-    trainer.train_loop_per_worker = faults.with_faults(faults.fail_in_step(marker, error, epoch=1))
+    trainer.train_loop_per_worker = faults.with_faults(faults.fail(marker, error))
     with pytest.raises(TrainingError, match=r"2 attempts in a row failed .* RuntimeError: CUDA out of memory\."):
         run(trainer)
     assert marker.read_text() == "xx"

@@ -3,11 +3,9 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,10 +27,12 @@ from ecul.settings import config_tree, load_config
 from tests.cluster.tracking.wandb_files import offline_runs
 from tests.tune.conftest import simulated_bank, sweep_tree
 from tests.with_ray.runs import SmallCluster, events, kill_driver, results
-from tune import compare, run
+from tune import compare, confirm, run
 from tune import results as show
 from tune.study.store import own_trials, read_study, trial_key
 from tune.trials.bank import save_bank
+from tune.trials.grid import RepeatedRun
+from tune.trials.repetition import RunsOnDisk
 
 SPACE = {
     "clustering.united.k2": {"int": [2, 5]},
@@ -65,23 +65,34 @@ def write_sweep(tmp_path: Path, tiny_config: Callable[..., Config]) -> Callable[
     return write
 
 
-@pytest.fixture(scope="module")
-def stage_one(tiny_config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stage1")
-    config = tiny_config(
-        {
-            "data.hold_out_validation": True,
-            "evaluation.split": "validation",
-            "stages.united": 0,
-            "clustering.intra.eps": 0.5,
-        }
-    )
+def train_here(config: Config, folder: Path) -> None:
     fit(
         config,
         clustering_fn=partial(cluster_epoch, num_threads=1),
         reporter=RunDirectory(folder),
         store=LocalStore(folder),
     )
+
+
+@pytest.fixture
+def second_seed_trained_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if an earlier command had trained the confirmation's runs with seed 2."""
+    over_ray = confirm.train_missing
+
+    def train_missing(runs: Sequence[RepeatedRun], disk: RunsOnDisk, **options: Any) -> None:
+        for before in disk.missing(runs):
+            if before.values["seed"] == 2:
+                train_here(before.config, disk.folder / before.key)
+        over_ray(runs, disk, **options)
+
+    monkeypatch.setattr(confirm, "train_missing", train_missing)
+
+
+@pytest.fixture(scope="module")
+def stage_one(tiny_config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stage1")
+    held_out = {"data.hold_out_validation": True, "evaluation.split": "validation"}
+    train_here(tiny_config({**held_out, "stages.united": 0, "clustering.intra.eps": 0.5}), folder)
     return folder
 
 
@@ -106,7 +117,12 @@ def tracked_trial(tracked: dict[str, dict[str, Any]], trial: optuna.trial.Frozen
 
 
 def test_a_features_sweep_is_reported_and_tracked(
-    ray_cluster: SmallCluster, write_sweep: Callable[..., str], tmp_path: Path, monkeypatch: Any, capsys: Any
+    ray_cluster: SmallCluster,
+    write_sweep: Callable[..., str],
+    second_seed_trained_before: None,
+    tmp_path: Path,
+    monkeypatch: Any,
+    capsys: Any,
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     arguments = ["--config", write_sweep(), "--storage", str(tmp_path), "--name", "f", "--address", ray_cluster.address]
@@ -146,7 +162,8 @@ def test_a_features_sweep_is_reported_and_tracked(
         assert epochs[-1] == (1 if "stage1" in name else 3)
     tracked = offline_runs(folder)
     assert {found["group"] for found in tracked.values()} == {"f"}
-    assert sum("-confirm-" in name for name in tracked) >= len(after)
+    for variant in ("base", "stage1", "trial1"):
+        assert any(f"-confirm-{variant}-seed1-" in name for name in tracked)
 
 
 def test_a_killed_driver_loses_no_finished_trial(
@@ -187,8 +204,8 @@ def test_a_full_sweep_trains_stage_two_and_records_what_fails(
         trials=3,
         tracker="wandb+checkpoint",
     )
-    # one after the other, so that the last is held against the first, and stopped early
-    common = ["--storage", str(tmp_path), "--address", ray_cluster.address, "--concurrency", "1"]
+    # the last begins when the broken one ends, so it is held against the first, and stopped early
+    common = ["--storage", str(tmp_path), "--address", ray_cluster.address, "--concurrency", "2"]
     assert run.main(["--config", sweep, "--warm-start", str(stage_one), "--name", "t", *common]) == 0
     folder = tmp_path / "t"
     default, failed, other = study_of(folder).trials
@@ -237,20 +254,18 @@ def kill_the_trial(folder: Path, killed: list[int]) -> None:
 
 
 def test_a_full_sweep_cut_off_by_its_time_limit_goes_on_and_a_lost_trial_is_trained_to_the_end(
-    ray_cluster: SmallCluster, write_sweep: Callable[..., str], stage_one: Path, tmp_path: Path
+    ray_cluster: SmallCluster,
+    write_sweep: Callable[..., str],
+    stage_one: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "tune")
     sweep = write_sweep(fidelity="full", trials=1, set={"stages.united": 3, "stages.iterations": 20})
     common = ["--storage", str(tmp_path), "--address", ray_cluster.address]
-    first = ["--config", sweep, "--warm-start", str(stage_one), "--name", "c", "--max-hours", str(4 / 3600), *common]
-    stopped = subprocess.run(
-        [sys.executable, "-m", "tune.run", *first],
-        env=ray_cluster.environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert stopped.returncode == 0, stopped.stderr
-    assert "--resume c" in stopped.stderr
+    new = ["--config", sweep, "--warm-start", str(stage_one), "--name", "c", "--max-hours", str(4 / 3600)]
+    assert run.main([*new, *common]) == 0
+    assert "--resume c" in caplog.text
     folder, killed = tmp_path / "c", list[int]()
     assert own_trials(study_of(folder)) == []
     assert free_cpus(ray.cluster_resources()["CPU"])
