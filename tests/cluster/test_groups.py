@@ -1,5 +1,7 @@
 """What a controller does for its placement groups, without a cluster."""
 
+from types import SimpleNamespace
+
 from ray.train.v2._internal.callbacks import placement_group_callback
 from ray.train.v2._internal.execution.worker_group import worker_group
 
@@ -13,6 +15,8 @@ def test_a_guard_that_arrives_in_the_controller_names_groups_and_sets_a_helper_t
     tmp_path, monkeypatch
 ):
     made = []
+    context = SimpleNamespace(get_actor_id=lambda: "a")
+    monkeypatch.setattr(groups.ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(groups, "placement_group", lambda *args, **options: made.append(options["name"]))
     monkeypatch.setattr(worker_group, "placement_group", worker_group.placement_group)
     monkeypatch.setattr(placement_group_callback, "PlacementGroupCleaner", None)
@@ -24,7 +28,7 @@ def test_a_guard_that_arrives_in_the_controller_names_groups_and_sets_a_helper_t
     arrived.__setstate__(guard.__dict__)
     for _ in range(2):
         worker_group.placement_group(bundles=[{"CPU": 1}])
-    assert all(name.startswith(f"{tmp_path}/run ") for name in made)
+    assert all(name.startswith(f"{tmp_path}/run a ") for name in made)
     assert len(set(made)) == 2
     helper = placement_group_callback.PlacementGroupCleaner
     assert helper is groups.Cleaner
@@ -35,9 +39,9 @@ def test_a_guard_that_arrives_in_the_controller_names_groups_and_sets_a_helper_t
 def test_only_groups_of_the_run_are_removed(tmp_path, monkeypatch):
     run = tmp_path / "run"
     table = {
-        "aa" * 18: {"name": f"{run} 12345678", "state": "CREATED"},
-        "bb" * 18: {"name": f"{run} 12345679", "state": "REMOVED"},
-        "cc" * 18: {"name": f"{run}2 12345678", "state": "CREATED"},
+        "aa" * 18: {"name": f"{run} a 12345678", "state": "CREATED"},
+        "bb" * 18: {"name": f"{run} a 12345679", "state": "REMOVED"},
+        "cc" * 18: {"name": f"{run}2 a 12345678", "state": "CREATED"},
         "dd" * 18: {"name": "", "state": "PENDING"},
     }
     removed = []

@@ -8,12 +8,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import ray
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.worker_group import worker_group
+from ray.util.placement_group import placement_group_table
 from ray.util.state import list_actors
 
 from cluster.config import ClusterConfig
+from cluster.groups import prepare_controller
 from cluster.guard import RunGuard
 from cluster.storage import RunFolder
 from cluster.train import main
@@ -97,6 +103,34 @@ def test_a_living_run_keeps_its_name_and_sigterm_says_how_to_go_on(
     assert main(["--address", ray_cluster.address, *new, *shorter, "--resume-or-start"]) == 0, capsys.readouterr()
     assert events(folder)[-1]["event"] == "finished"
     assert json.loads((folder / "claims" / "000002.beat").read_text())["released"]
+
+
+class Controller:
+    """What a controller of Train does for its groups of workers, as far as Ray is concerned."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        prepare_controller(folder)
+        callback = PlacementGroupCleanerCallback()
+        callback.after_controller_start(cast(Any, SimpleNamespace(run_id="")))
+
+    def ask(self) -> None:
+        assert worker_group.placement_group([{"CPU": 1}]).wait(30)
+
+
+def test_groups_that_a_killed_controller_had_just_made_are_removed(ray_cluster: SmallCluster, tmp_path: Path):
+    controller = ray.remote(Controller).options(num_cpus=0).remote(RunFolder(str(tmp_path), "run"))
+    ray.get([controller.ask.remote() for _ in range(2)])  # a group is registered only when its workers have started
+
+    def groups() -> list[str]:
+        named = [group for group in placement_group_table().values() if group["name"].startswith(f"{tmp_path}/run ")]
+        return [group["state"] for group in named]
+
+    assert groups() == ["CREATED", "CREATED"]
+    ray.kill(controller)
+    deadline = time.monotonic() + 60
+    while groups() != ["REMOVED", "REMOVED"]:
+        assert time.monotonic() < deadline, groups()
+        time.sleep(0.1)
 
 
 def test_a_mistake_in_the_clustering_ends_the_run_at_once_with_its_cause(
