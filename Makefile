@@ -29,7 +29,8 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore tests/with_ray --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/pytest tests/with_ray
 
 docs: install
 	$(BIN)/python docs/configuration.py
