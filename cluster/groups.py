@@ -7,6 +7,7 @@ itself where the controller ends before it has asked it to begin. So the groups 
 controller here, and the helper begins by itself and looks for them.
 """
 
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -35,6 +36,8 @@ class Cleaner(PlacementGroupCleaner):
 
     def __init__(self, **options: Any) -> None:
         """Takes what Train's takes."""
+        # by itself it asks the newest cluster of the machine whether the controller lives, and that may be a stranger
+        os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
         super().__init__(**options)
         self.start_monitoring()
 

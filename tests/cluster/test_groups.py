@@ -1,5 +1,6 @@
 """What a controller does for its placement groups, without a cluster."""
 
+import os
 from types import SimpleNamespace
 
 from ray.train.v2._internal.callbacks import placement_group_callback
@@ -15,7 +16,8 @@ def test_a_guard_that_arrives_in_the_controller_names_groups_and_sets_a_helper_t
     tmp_path, monkeypatch
 ):
     made = []
-    context = SimpleNamespace(get_actor_id=lambda: "a")
+    context = SimpleNamespace(get_actor_id=lambda: "a", gcs_address="here:1")
+    monkeypatch.setenv("RAY_ADDRESS", "elsewhere:1")
     monkeypatch.setattr(groups.ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(groups, "placement_group", lambda *args, **options: made.append(options["name"]))
     monkeypatch.setattr(worker_group, "placement_group", worker_group.placement_group)
@@ -34,6 +36,7 @@ def test_a_guard_that_arrives_in_the_controller_names_groups_and_sets_a_helper_t
     assert helper is groups.Cleaner
     helper(controller_actor_id="a", check_interval_s=1.0, get_actor_timeout_s=1.0, stop_timeout=None)
     assert started == ["a"]
+    assert os.environ["RAY_ADDRESS"] == "here:1"
 
 
 def test_only_groups_of_the_run_are_removed(tmp_path, monkeypatch):

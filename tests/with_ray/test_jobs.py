@@ -89,11 +89,12 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def kill_job(run: Path) -> None:
+def kill_job(run: Path, job: InBackground[subprocess.CompletedProcess[str]]) -> None:
     """Kills the driver of a run without a word, once two epochs are trained."""
     metrics = run / "metrics.jsonl"
     deadline = time.monotonic() + 240
     while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
+        assert job.is_alive(), job.result(0).stdout
         assert time.monotonic() < deadline, "the job did not train"
         time.sleep(0.05)
     drivers = [
@@ -127,7 +128,7 @@ def test_a_job_whose_driver_was_killed_is_resumed_by_name_and_ends_as_the_local_
     rays = ["ray.scripts.scripts", "job", "submit", *working, "--", *train]
     rays += ["--config", "config.json", "--cpu", "--name", "run"]
     first = InBackground(lambda: head.call(*rays))
-    kill_job(tmp_path / "run")
+    kill_job(tmp_path / "run", first)
     (tmp_path / "died").write_text(f"{time.time()}")
     assert first.result(300).returncode != 0
     snapshot = tmp_path / "run" / "checkpoint_manager_snapshot.json"
