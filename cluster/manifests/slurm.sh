@@ -43,9 +43,6 @@ train() {
   exec python -m cluster.train --config "$config" --name "$name" --resume-or-start --address "$address:$port" \
     --workers 4 --cluster-set cpus_per_worker=8 --cluster-set clustering.num_cpus=8 --storage "${ECUL_STORAGE:?set ECUL_STORAGE}"
 }
-train &
-driver=$!
-
 again() {
   kill -TERM "$driver"
   wait "$driver" || true
@@ -61,5 +58,7 @@ stop() {
 code=0
 trap again USR1
 trap stop TERM
+train &
+driver=$!
 wait "$driver" || code=$?
 exit "$code"
