@@ -43,6 +43,7 @@ train() {
   exec python -m cluster.train --config "$config" --name "$name" --resume-or-start --address "$address:$port" \
     --workers 4 --cluster-set cpus_per_worker=8 --cluster-set clustering.num_cpus=8 --storage "${ECUL_STORAGE:?set ECUL_STORAGE}"
 }
+
 again() {
   kill -TERM "$driver"
   wait "$driver" || true
