@@ -7,6 +7,7 @@ itself where the controller ends before it has asked it to begin. So the groups 
 controller here, and the helper begins by itself and looks for them.
 """
 
+import logging
 import os
 import time
 import uuid
@@ -27,8 +28,10 @@ from ray.util.placement_group import (
 
 from cluster.storage import RunFolder
 
-_DYING_SECONDS = 10.0
-"""Ray calls an actor dead as soon as it is to end; its process may go on for 5 s, and ask for a new group."""
+log = logging.getLogger(__name__)
+_DYING_SECONDS = 40.0
+"""Ray calls an actor dead as soon as it is to end. Its process may go on, and ask for a new group, for the 30 s of
+`actor_graceful_shutdown_timeout_ms`."""
 
 
 class Cleaner(PlacementGroupCleaner):
@@ -44,7 +47,10 @@ class Cleaner(PlacementGroupCleaner):
     def _cleanup_placement_group(self, placement_group: PlacementGroup | None) -> None:
         end = time.monotonic() + _DYING_SECONDS
         while True:
-            _remove_groups(lambda name: f" {self._controller_actor_id} " in name)
+            try:
+                _remove_groups(lambda name: f" {self._controller_actor_id} " in name)
+            except Exception:  # the next round may succeed; without an end this process would stay for ever
+                log.warning("the groups of controller %s were not removed", self._controller_actor_id, exc_info=True)
             if time.monotonic() >= end:
                 return
             time.sleep(self._check_interval_s)
