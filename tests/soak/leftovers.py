@@ -96,7 +96,7 @@ def _is_of_library(path: Path) -> bool:
     return bool(_OF_LIBRARIES.fullmatch(path.name)) and not any(inner.is_file() for inner in path.rglob("*"))
 
 
-def left_in_ray(seconds: float = 30) -> list[str]:
+def left_in_ray(seconds: float = 90) -> list[str]:
     """What trainings and trials have left on the joined cluster, after at most some seconds; best empty."""
     deadline = time.monotonic() + seconds
     while (found := _left_now()) and time.monotonic() < deadline:
